@@ -1,0 +1,61 @@
+"""Answers: a table for eyes, or one JSON document for machines, on stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+
+def print_json(value: Any) -> None:
+    """`value` as one JSON document."""
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:
+    """Rows under their columns; the sentence `empty` if there are none.
+
+    On a terminal as wide as it is; into a pipe as wide as the rows, so that nothing is cut.
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    listed = [list(row) for row in rows]
+    if not listed:
+        print(empty)
+        return
+    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+    for row in listed:
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console() if sys.stdout.isatty() else Console(width=10_000, color_system=None)
+    console.print(table)
+
+
+def local(moment: datetime | None, zone: str = "UTC") -> str:
+    """`moment` as a person reads it in `zone`: `2026-03-29 03:00:00 CEST`; "" for None."""
+    if moment is None:
+        return ""
+    there = moment.astimezone(ZoneInfo(zone))
+    fraction = f".{there.microsecond:06d}".rstrip("0") if there.microsecond else ""
+    return f"{there:%Y-%m-%d %H:%M:%S}{fraction} {there:%Z}"
+
+
+def short(value: Any, width: int = 60) -> str:
+    """`value` in one line of at most `width` characters."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def rule_text(rule: Mapping[str, Any]) -> str:
+    """A rule in a few words."""
+    if "every" in rule:
+        unit = str(rule["unit"])
+        return f"every {rule['every']} {unit}" if rule["every"] != 1 else f"every {unit[:-1]}"
+    return short(dict(rule))

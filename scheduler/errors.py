@@ -1,0 +1,131 @@
+"""The error family: every refusal names the thing, the value, what is allowed and the mend.
+
+One root, SchedulerError; subclasses are split by whose fault it was: the caller's input,
+the code that declares jobs, the store, or this installation. Expected races are results
+(`False`, `None`, a shorter list), never exceptions.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+SHOWN = 80
+"""How many characters of an offending value an error repeats."""
+
+
+def shown(value: object) -> str:
+    """`value` as an error shows it: at most 80 characters, control characters escaped."""
+    text = value if isinstance(value, str) else repr(value)
+    cut = text[:SHOWN]
+    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
+    safe = safe[:SHOWN]
+    return safe if len(text) <= SHOWN and len(safe) < SHOWN else safe[: SHOWN - 1] + "…"
+
+
+class SchedulerError(Exception):
+    """The root of everything this package raises on purpose."""
+
+
+class InvalidInput(SchedulerError, ValueError):
+    """Something the caller gave is not allowed.
+
+    `field` names where it stood ("cron: minute"), `value` is the offending part (at most
+    80 characters), `reason` says what is wrong or allowed, `hint` how to mend it ("" if the
+    reason says it already).
+    """
+
+    def __init__(self, field: str, value: object, reason: str, hint: str = "") -> None:
+        self.field = field
+        self.value = shown(value)
+        self.reason = reason
+        self.hint = hint
+        what = f"{field}: {self.value}" if self.value else f"{field}:"
+        super().__init__(f"{what} {reason}" + (f"; {hint}" if hint else ""))
+
+    def __reduce__(self) -> tuple[type[InvalidInput], tuple[str, str, str, str]]:
+        return type(self), (self.field, self.value, self.reason, self.hint)
+
+
+class InvalidRule(InvalidInput):
+    """A recurrence rule, or a part of one, that cannot be accepted."""
+
+
+class NaiveTime(InvalidInput):
+    """A datetime without a zone where an instant is required."""
+
+    def __init__(self, field: str, value: object, reason: str = "", hint: str = "") -> None:
+        super().__init__(
+            field,
+            value,
+            reason or "has no zone",
+            hint or "give an aware datetime, such as datetime(…, tzinfo=timezone.utc)",
+        )
+
+
+class InvalidData(InvalidInput):
+    """Job data that does not fit the signature of the job's handler."""
+
+
+class InvalidOption(InvalidInput):
+    """An option of a job, a queue or a setting that is out of its range."""
+
+
+class UnknownName(SchedulerError, LookupError):
+    """A job, handler or schedule that is not there; `known` lists what is."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        self.kind = kind
+        self.name = name
+        self.known = sorted(known)
+        close = difflib.get_close_matches(name, self.known, n=1)
+        listed = ", ".join(self.known[:20]) or "none"
+        more = ", …" if len(self.known) > 20 else ""
+        self.mend = f"did you mean {close[0]!r}?" if close else f"known: {listed}{more}"
+        super().__init__(f"{kind}: {shown(name)} is not known; {self.mend}")
+
+
+class DiscoveryFailed(SchedulerError):
+    """A job module that cannot be imported, or declares what cannot stand together."""
+
+
+class InvalidMove(SchedulerError):
+    """A move that the life of a job does not have, such as completing a pending one."""
+
+    def __init__(self, job_id: str, move: str, status: str, allowed: Iterable[str]) -> None:
+        self.job_id = job_id
+        super().__init__(
+            f"job {job_id}: cannot {move} while {status}; only while {', '.join(allowed)}"
+        )
+
+
+class StorageError(SchedulerError):
+    """The store refused or could not do what was asked."""
+
+
+class StorageUnavailable(StorageError):
+    """The store cannot be reached now; the same call may succeed later."""
+
+
+class SchemaMismatch(StorageError):
+    """The tables are of another version than this code."""
+
+
+class DuplicateJob(StorageError):
+    """A job of this id, or of this occurrence, is already there."""
+
+
+class UnknownJobId(StorageError, LookupError):
+    """No job of this id is in the store."""
+
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        super().__init__(f"job {shown(job_id)}: not in the store")
+
+
+class StaleSchedule(StorageError):
+    """Somebody else wrote this schedule in between; read it again."""
+
+
+class NotSupported(StorageError):
+    """The store does not have this capability."""

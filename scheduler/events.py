@@ -1,0 +1,87 @@
+"""What happened, told to whoever listens, after it was committed.
+
+A listener that raises is logged and does no harm to the job or to other listeners.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from scheduler.logs import logger
+
+from scheduler.errors import UnknownName
+from scheduler.model import Job, JsonObject
+
+log = logger(__name__)
+
+
+class EventName(StrEnum):
+    """Every event there is."""
+
+    SCHEDULED = "scheduled"
+    STARTED = "started"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    RETRYING = "retrying"
+    SKIPPED = "skipped"
+    RELEASED = "released"
+    RESCUED = "rescued"
+    LEASE_LOST = "lease-lost"
+    BUFFER_REFILL_SUCCESS = "buffer-refill-success"
+    POLLING_INTERVAL_UPDATED = "polling-interval-updated"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened at `at`; `job` as it stands after it, None if it is about none."""
+
+    name: EventName
+    at: datetime
+    job: Job | None = None
+    detail: JsonObject = field(default_factory=dict)
+
+
+Listener = Callable[[Event], Any]
+
+
+class Events:
+    """Listeners by event name."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._listeners: dict[EventName, list[Listener]] = defaultdict(list)
+
+    def add_listener(self, name: str, listener: Listener) -> None:
+        """Call `listener` on every event of this name. Raises UnknownName if there is none."""
+        with self._lock:
+            self._listeners[_event_name(name)].append(listener)
+
+    def remove_listener(self, name: str, listener: Listener) -> None:
+        """Call `listener` no more; nothing happens if it was not there."""
+        with self._lock:
+            listeners = self._listeners[_event_name(name)]
+            if listener in listeners:
+                listeners.remove(listener)
+
+    def emit(self, event: Event) -> None:
+        """Tell every listener of this event, in the order they were added."""
+        with self._lock:
+            listeners = list(self._listeners.get(event.name, ()))
+        for listener in listeners:
+            try:
+                listener(event)
+            except Exception:
+                log.exception("listener raised", event_name=event.name, listener=repr(listener))
+
+
+def _event_name(name: str) -> EventName:
+    try:
+        return EventName(name)
+    except ValueError:
+        raise UnknownName("event", name, EventName) from None

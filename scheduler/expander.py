@@ -1,0 +1,72 @@
+"""The scheduler component: turns due schedules into queued jobs.
+
+Decide purely, then write: due schedules are read, expanded, and each expansion is written
+whole, in one transaction, by whoever is first. Any number of expanders may do this on one
+table; what another was first with is simply not written again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from scheduler.logs import logger
+
+from scheduler.events import Event, EventName
+from scheduler.expansion import Expansion, expand
+from scheduler.model import ScheduleStatus
+from scheduler.storage import JobStorage
+
+log = logger(__name__)
+
+BATCH = 500
+"""How many schedules one transaction expands."""
+
+LOST_RACE_PAUSE = timedelta(milliseconds=20)
+"""How long an expander that another was ahead of waits before it looks again."""
+
+
+class Expander:
+    """Expands the due schedules of one storage."""
+
+    def __init__(self, storage: JobStorage, *, emit: Callable[[Event], None]) -> None:
+        self._storage = storage
+        self._emit = emit
+
+    def tick(self, now: datetime) -> datetime | None:
+        """Expand everything due at `now`; when to be called next, None if nothing is waiting.
+
+        Raises StorageUnavailable if the store cannot be reached; whatever was not written is
+        due again at the next tick.
+        """
+        lost = False
+        while due := self._storage.due_schedules(now, limit=BATCH):
+            expansions = [expand(schedule, now) for schedule in due]
+            written = self._storage.record_expansions(expansions)
+            for expansion, is_written in zip(expansions, written, strict=True):
+                if is_written:
+                    self._tell(expansion, now)
+            if not all(written):
+                lost = True
+                break
+        next_at = self._storage.next_schedule_at()
+        if lost and next_at is not None:
+            return max(next_at, now + LOST_RACE_PAUSE)
+        return next_at
+
+    def _tell(self, expansion: Expansion, now: datetime) -> None:
+        schedule = expansion.after
+        if schedule.status is ScheduleStatus.PAUSED and schedule.error:
+            log.error("schedule paused", schedule=schedule.name, error=schedule.error)
+        for skip in expansion.skips:
+            detail = {
+                "schedule": schedule.name,
+                "reason": skip.reason.value,
+                "count": skip.count,
+                "first_at": skip.first_at.isoformat(),
+                "last_at": skip.last_at.isoformat(),
+            }
+            log.warning("occurrences skipped", **detail)
+            self._emit(Event(EventName.SKIPPED, now, detail=detail))
+        for job in expansion.jobs:
+            self._emit(Event(EventName.SCHEDULED, now, job))

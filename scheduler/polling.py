@@ -1,0 +1,47 @@
+"""How soon an executor asks again, when nothing says when the next job is due.
+
+A full batch asks again at once. Otherwise the interval is fixed, or, with intelligent
+polling, adapts: shorter while the load is above `load_factor`, longer after `max_empty_polls`
+empty polls. Pure: no clock, no I/O.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+_FASTER, _SLOWER, _IDLER = 0.8, 1.2, 1.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Polling:
+    """The present interval and concurrency, and the bounds they adapt within."""
+
+    interval: timedelta
+    concurrency: int
+    intelligent: bool = False
+    min_interval: timedelta = timedelta(milliseconds=100)
+    max_interval: timedelta = timedelta(seconds=5)
+    max_empty_polls: int = 5
+    load_factor: float = 0.5
+    least_concurrency: int = 1
+    max_concurrency: int = 10
+    empty_polls: int = 0
+
+    def after(self, *, acquired: int, running: int) -> Polling:
+        """The polling after a poll that brought `acquired` jobs, with `running` under way."""
+        if not self.intelligent:
+            return self
+        if acquired == 0:
+            empty = self.empty_polls + 1
+            if empty < self.max_empty_polls:
+                return replace(self, empty_polls=empty)
+            return replace(self._at(_IDLER), concurrency=self.least_concurrency, empty_polls=0)
+        if running / self.concurrency > self.load_factor:
+            more = min(self.max_concurrency, -int(-self.concurrency * _SLOWER // 1))
+            return replace(self._at(_FASTER), concurrency=max(self.concurrency, more), empty_polls=0)
+        return replace(self._at(_SLOWER), empty_polls=0)
+
+    def _at(self, factor: float) -> Polling:
+        interval = min(self.max_interval, max(self.min_interval, self.interval * factor))
+        return replace(self, interval=interval)

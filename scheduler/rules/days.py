@@ -1,0 +1,254 @@
+"""Sets of dates by year, and patterns that are dates times times of day.
+
+The Gregorian calendar has 21 kinds of year as seen by a rule (first weekday, leap, leap before),
+so a set of dates that ignores the year number is worked out once per kind and found by
+bisection afterwards. Days are numbers: days since 1970-01-01.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from bisect import bisect_left
+from calendar import isleap
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date
+from typing import overload
+
+from scheduler.rules.instants import DAY, END, EPOCH_ORDINAL, FIRST, SECOND
+from scheduler.rules.series import Search
+from scheduler.rules.wall import Pattern
+
+FIRST_DAY = FIRST // DAY
+LAST_DAY = END // DAY - 1
+
+YearKind = tuple[int, bool, bool]
+Offsets = Sequence[int]
+"""Days of a year, counted from 0 at 1 January, ascending."""
+
+
+def new_year(year: int) -> int:
+    """The day number of 1 January."""
+    return date(year, 1, 1).toordinal() - EPOCH_ORDINAL
+
+
+def year_of(day: int) -> int:
+    """The year of a day number in FIRST_DAY..LAST_DAY."""
+    return date.fromordinal(day + EPOCH_ORDINAL).year
+
+
+def weekday_of(day: int) -> int:
+    """0 for Monday to 6 for Sunday."""
+    return (day + 3) % 7
+
+
+def year_kind(year: int) -> YearKind:
+    """What of a year decides the weekday, the month and the week number of its days."""
+    return weekday_of(new_year(year)), isleap(year), isleap(year - 1)
+
+
+class Days(ABC):
+    """A set of dates."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def offsets(self, year: int) -> Offsets:
+        """The days of `year` that are in the set."""
+
+    def ascending(self, lo: int, hi: int) -> Iterator[int]:
+        """The days of [lo, hi), ascending."""
+        lo, hi = max(lo, FIRST_DAY), min(hi, LAST_DAY + 1)
+        if lo >= hi:
+            return
+        year = year_of(lo)
+        base = new_year(year)
+        while base < hi:
+            offsets = self.offsets(year)
+            if offsets:
+                skipped = bisect_left(offsets, lo - base) if lo > base else 0
+                for offset in offsets[skipped:]:
+                    if base + offset >= hi:
+                        return
+                    yield base + offset
+            base += 366 if isleap(year) else 365
+            year += 1
+
+    def descending(self, lo: int, hi: int) -> Iterator[int]:
+        """The days of [lo, hi), descending."""
+        lo, hi = max(lo, FIRST_DAY), min(hi, LAST_DAY + 1)
+        if lo >= hi:
+            return
+        year = year_of(hi - 1)
+        while True:
+            base = new_year(year)
+            offsets = self.offsets(year)
+            for offset in reversed(offsets[: bisect_left(offsets, hi - base)]):
+                if base + offset < lo:
+                    return
+                yield base + offset
+            if base <= lo:
+                return
+            year -= 1
+
+    def count(self, lo: int, hi: int) -> int:
+        """How many days of [lo, hi) are in the set."""
+        lo, hi = max(lo, FIRST_DAY), min(hi, LAST_DAY + 1)
+        total, year = 0, year_of(lo) if lo < hi else 10_000
+        while year <= 9999 and (base := new_year(year)) < hi:
+            offsets = self.offsets(year)
+            total += bisect_left(offsets, hi - base) - bisect_left(offsets, lo - base)
+            year += 1
+        return total
+
+
+class KindDays(Days):
+    """A set of dates that depends on the kind of year only; `find` gives those of one year."""
+
+    __slots__ = ("_found", "find")
+
+    def __init__(self, find: Callable[[int], Offsets]) -> None:
+        self.find = find
+        self._found: dict[YearKind, Offsets] = {}
+
+    def offsets(self, year: int) -> Offsets:
+        kind = year_kind(year)
+        found = self._found.get(kind)
+        if found is None:
+            found = self._found[kind] = tuple(self.find(year))
+        return found
+
+    def is_empty(self) -> bool:
+        """Whether no year has any; the calendar repeats after 400."""
+        return not any(self.offsets(year) for year in range(2000, 2400))
+
+
+class Times(Sequence[int]):
+    """Times of day (microseconds), ascending: every second of every minute of every hour given.
+
+    Up to 86,400 of them in the room of the three lists.
+    """
+
+    __slots__ = ("_hours", "_minutes", "_seconds")
+
+    def __init__(self, hours: Sequence[int], minutes: Sequence[int], seconds: Sequence[int]) -> None:
+        self._hours = [hour * 3600 * SECOND for hour in hours]
+        self._minutes = [minute * 60 * SECOND for minute in minutes]
+        self._seconds = [second * SECOND for second in seconds]
+
+    def __len__(self) -> int:
+        return len(self._hours) * len(self._minutes) * len(self._seconds)
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[int]: ...
+    def __getitem__(self, index: int | slice) -> int | Sequence[int]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        rest, second = divmod(index, len(self._seconds))
+        hour, minute = divmod(rest, len(self._minutes))
+        return self._hours[hour] + self._minutes[minute] + self._seconds[second]
+
+    def __iter__(self) -> Iterator[int]:
+        for hour in self._hours:
+            for minute in self._minutes:
+                start = hour + minute
+                for second in self._seconds:
+                    yield start + second
+
+
+_TABLE = 1_440
+
+
+def times_of_day(
+    hours: Sequence[int], minutes: Sequence[int], seconds: Sequence[int]
+) -> Sequence[int]:
+    """The times of day with an hour, a minute and a second of those given, in the least room."""
+    times = Times(hours, minutes, seconds)
+    if len(times) > 2:
+        run = range(times[0], times[len(times) - 1] + 1, times[1] - times[0])
+        if len(run) == len(times) and all(a == b for a, b in zip(run, times, strict=True)):
+            return run
+    return tuple(times) if len(times) <= _TABLE else times
+
+
+class DayPattern(Pattern):
+    """The readings of a set of dates, each with its times of day."""
+
+    __slots__ = ("days",)
+
+    def __init__(self, days: Days) -> None:
+        self.days = days
+
+    @abstractmethod
+    def times(self, day: int) -> Sequence[int]:
+        """The times of `day`, a day of the set; possibly none."""
+
+    def ascending(self, lo: int, hi: int) -> Iterator[int]:
+        first, skipped = divmod(lo, DAY)
+        search: Search | None = None
+        for day in self.days.ascending(first, -(-hi // DAY)):
+            times = self.times(day)
+            if not times:
+                search = search or Search("rrule")
+                search.step()
+                continue
+            search = None
+            base = day * DAY
+            if day == first and skipped:
+                times = times[bisect_left(times, skipped) :]
+            if base + DAY > hi:
+                times = times[: bisect_left(times, hi - base)]
+            for time in times:
+                yield base + time
+
+    def descending(self, lo: int, hi: int) -> Iterator[int]:
+        first, skipped = divmod(lo, DAY)
+        search: Search | None = None
+        for day in self.days.descending(first, -(-hi // DAY)):
+            times = self.times(day)
+            if not times:
+                search = search or Search("rrule")
+                search.step()
+                continue
+            search = None
+            base = day * DAY
+            if base + DAY > hi:
+                times = times[: bisect_left(times, hi - base)]
+            if day == first and skipped:
+                times = times[bisect_left(times, skipped) :]
+            for time in reversed(times):
+                yield base + time
+
+    def count(self, lo: int, hi: int) -> int:
+        if lo >= hi:
+            return 0
+        (first, skipped), (last, rest) = divmod(lo, DAY), divmod(hi, DAY)
+        total = self.count_days(first, last)
+        if skipped and next(self.days.ascending(first, first + 1), None) is not None:
+            total -= bisect_left(self.times(first), skipped)
+        if rest and next(self.days.ascending(last, last + 1), None) is not None:
+            total += bisect_left(self.times(last), rest)
+        return total
+
+    def count_days(self, lo: int, hi: int) -> int:
+        """How many readings the whole days [lo, hi) have."""
+        return sum(len(self.times(day)) for day in self.days.ascending(lo, hi))
+
+
+class FixedTimes(DayPattern):
+    """The readings of a set of dates with the same times on each."""
+
+    __slots__ = ("_times",)
+
+    def __init__(self, days: Days, times: Sequence[int]) -> None:
+        super().__init__(days)
+        self._times = times
+
+    def times(self, day: int) -> Sequence[int]:
+        return self._times
+
+    def count_days(self, lo: int, hi: int) -> int:
+        return self.days.count(lo, hi) * len(self._times)

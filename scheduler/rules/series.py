@@ -1,0 +1,347 @@
+"""A set of instants as arithmetic: what a rule becomes once its zone and anchor are known.
+
+A series answers for any window in time that does not depend on the distance from its start:
+ascending, descending, by count. Instants are integers (see instants.py), windows half-open.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+from heapq import merge
+from itertools import islice
+
+from scheduler.errors import InvalidRule
+from scheduler.rules.instants import END
+
+SEARCH_STEPS: ContextVar[int] = ContextVar("search_steps", default=200_000)
+"""How many fruitless steps a search takes before it gives up with an error."""
+
+
+class SearchEnded(InvalidRule):
+    """A search took all its steps and found nothing; the rule may or may not go on."""
+
+
+class Search:
+    """The steps of one search for the next occurrence."""
+
+    __slots__ = ("_field", "_most", "_steps")
+
+    def __init__(self, field: str) -> None:
+        self._field = field
+        self._most = self._steps = SEARCH_STEPS.get()
+
+    def step(self) -> None:
+        """Count a fruitless step; raises SearchEnded after too many."""
+        self._steps -= 1
+        if self._steps < 0:
+            reason = f"gave no occurrence in {self._most} steps"
+            hint = "it may be impossible; simplify it"
+            raise SearchEnded(self._field, "the rule", reason, hint)
+
+    def found(self) -> None:
+        """Start to count again."""
+        self._steps = self._most
+
+
+class Series(ABC):
+    """Strictly ascending instants, without duplicates."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def ascending(self, lo: int, hi: int) -> Iterator[int]:
+        """The instants of [lo, hi), oldest first, lazily."""
+
+    @abstractmethod
+    def descending(self, lo: int, hi: int) -> Iterator[int]:
+        """The instants of [lo, hi), newest first, lazily."""
+
+    def after(self, instant: int) -> int | None:
+        """The first one strictly later than `instant`; None when spent."""
+        return next(self.ascending(instant + 1, END), None)
+
+    def count(self, lo: int, hi: int) -> int:
+        """How many lie in [lo, hi)."""
+        return sum(1 for _ in self.ascending(lo, hi))
+
+    def count_up_to(self, lo: int, hi: int, most: int) -> int:
+        """`count`, but no higher than `most`, and no dearer than walking that many."""
+        return min(self.count(lo, hi), most)
+
+
+class Steady(Series):
+    """Every `step` microseconds from `first`: closed form throughout."""
+
+    __slots__ = ("first", "step")
+
+    def __init__(self, first: int, step: int) -> None:
+        self.first = first
+        self.step = step
+
+    def _range(self, lo: int, hi: int) -> range:
+        behind = max(0, -((self.first - lo) // self.step))
+        return range(self.first + behind * self.step, hi, self.step)
+
+    def ascending(self, lo: int, hi: int) -> Iterator[int]:
+        return iter(self._range(lo, hi))
+
+    def descending(self, lo: int, hi: int) -> Iterator[int]:
+        return reversed(self._range(lo, hi))
+
+    def after(self, instant: int) -> int | None:
+        first = self.first
+        if instant < first:
+            return first
+        found = instant + self.step - (instant - first) % self.step
+        return found if found < END else None
+
+    def count(self, lo: int, hi: int) -> int:
+        run = self._range(lo, hi)
+        # len() of a range stops at sys.maxsize; this arithmetic does not.
+        return max(0, -((run.start - run.stop) // run.step))
+
+
+class Listed(Series):
+    """Given instants."""
+
+    __slots__ = ("instants",)
+
+    def __init__(self, instants: Sequence[int]) -> None:
+        self.instants = sorted(set(instants))
+
+    def _slice(self, lo: int, hi: int) -> list[int]:
+        return self.instants[bisect_left(self.instants, lo) : bisect_left(self.instants, hi)]
+
+    def ascending(self, lo: int, hi: int) -> Iterator[int]:
+        return iter(self._slice(lo, hi))
+
+    def descending(self, lo: int, hi: int) -> Iterator[int]:
+        return reversed(self._slice(lo, hi))
+
+    def count(self, lo: int, hi: int) -> int:
+        return max(0, bisect_left(self.instants, hi) - bisect_left(self.instants, lo))
+
+
+class Clipped(Series):
+    """The instants of `inner` inside [lo, hi)."""
+
+    __slots__ = ("hi", "inner", "lo")
+
+    def __init__(self, inner: Series, lo: int, hi: int) -> None:
+        self.inner = inner
+        self.lo = lo
+        self.hi = hi
+
+    def ascending(self, lo: int, hi: int) -> Iterator[int]:
+        lo, hi = max(lo, self.lo), min(hi, self.hi)
+        return self.inner.ascending(lo, hi) if lo < hi else iter(())
+
+    def descending(self, lo: int, hi: int) -> Iterator[int]:
+        lo, hi = max(lo, self.lo), min(hi, self.hi)
+        return self.inner.descending(lo, hi) if lo < hi else iter(())
+
+    def after(self, instant: int) -> int | None:
+        found = self.inner.after(max(instant, self.lo - 1))
+        return found if found is not None and found < self.hi else None
+
+    def count(self, lo: int, hi: int) -> int:
+        lo, hi = max(lo, self.lo), min(hi, self.hi)
+        return self.inner.count(lo, hi) if lo < hi else 0
+
+    def count_up_to(self, lo: int, hi: int, most: int) -> int:
+        lo, hi = max(lo, self.lo), min(hi, self.hi)
+        return self.inner.count_up_to(lo, hi, most) if lo < hi else 0
+
+
+class Limited(Series):
+    """The first `limit` instants of `inner` at or after `start`."""
+
+    __slots__ = ("_counted", "inner", "limit", "start")
+
+    def __init__(self, inner: Series, start: int, limit: int) -> None:
+        self.inner = inner
+        self.start = start
+        self.limit = limit
+        # (instant, how many came before it): where the last count ended, to go on from there.
+        self._counted = (start, 0)
+
+    def _used(self, instant: int) -> int:
+        """How many of the limit come before `instant`."""
+        at, used = self._counted
+        if instant < at:
+            at, used = self.start, 0
+        if instant > at and used < self.limit:
+            used += self.inner.count_up_to(at, instant, self.limit - used)
+            self._counted = (instant, used)
+        return used
+
+    def ascending(self, lo: int, hi: int) -> Iterator[int]:
+        lo = max(lo, self.start)
+        if lo >= hi or (rest := self.limit - self._used(lo)) <= 0:
+            return iter(())
+        return islice(self.inner.ascending(lo, hi), min(rest, 2**62))
+
+    def descending(self, lo: int, hi: int) -> Iterator[int]:
+        lo = max(lo, self.start)
+        if lo >= hi:
+            return
+        if self._used(hi) >= self.limit:
+            hi = self._cutoff(lo, hi)
+        yield from self.inner.descending(lo, hi)
+
+    def after(self, instant: int) -> int | None:
+        instant = max(instant, self.start - 1)
+        return self.inner.after(instant) if self._used(instant + 1) < self.limit else None
+
+    def count(self, lo: int, hi: int) -> int:
+        lo = max(lo, self.start)
+        return self._used(hi) - self._used(lo) if lo < hi else 0
+
+    def _cutoff(self, lo: int, hi: int) -> int:
+        """The least instant in [lo, hi] before which the whole limit lies."""
+        while lo < hi:
+            middle = (lo + hi) // 2
+            used = self.inner.count_up_to(self.start, middle, self.limit)
+            lo, hi = (lo, middle) if used >= self.limit else (middle + 1, hi)
+        return hi
+
+
+class Union(Series):
+    """The instants of any member."""
+
+    __slots__ = ("members",)
+
+    def __init__(self, members: Sequence[Series]) -> None:
+        self.members = members
+
+    def ascending(self, lo: int, hi: int) -> Iterator[int]:
+        return _distinct(merge(*(member.ascending(lo, hi) for member in self.members)))
+
+    def descending(self, lo: int, hi: int) -> Iterator[int]:
+        runs = (member.descending(lo, hi) for member in self.members)
+        return _distinct(merge(*runs, reverse=True))
+
+    def after(self, instant: int) -> int | None:
+        found = [at for member in self.members if (at := member.after(instant)) is not None]
+        return min(found, default=None)
+
+    def count(self, lo: int, hi: int) -> int:
+        if len(self.members) == 1:
+            return self.members[0].count(lo, hi)
+        return sum(1 for _ in self.ascending(lo, hi))
+
+    def count_up_to(self, lo: int, hi: int, most: int) -> int:
+        return sum(1 for _ in islice(self.ascending(lo, hi), most))
+
+
+class Including(Union):
+    """The instants of `inner`, and those of a list."""
+
+    __slots__ = ("added", "inner")
+
+    def __init__(self, inner: Series, added: Listed) -> None:
+        super().__init__((inner, added))
+        self.inner = inner
+        self.added = added
+
+    def count(self, lo: int, hi: int) -> int:
+        new = sum(1 for at in self.added.ascending(lo, hi) if self.inner.after(at - 1) != at)
+        return self.inner.count(lo, hi) + new
+
+
+class Intersection(Series):
+    """The instants that every member has, found by leaping from member to member."""
+
+    __slots__ = ("members",)
+
+    def __init__(self, members: Sequence[Series]) -> None:
+        self.members = members
+
+    def ascending(self, lo: int, hi: int) -> Iterator[int]:
+        at: int | None = lo - 1
+        while at is not None and (at := self._next(at, hi)) is not None:
+            yield at
+
+    def descending(self, lo: int, hi: int) -> Iterator[int]:
+        search = Search("all")
+        while hi > lo:
+            newest = hi
+            for member in self.members:
+                found = next(member.descending(lo, newest), None)
+                if found is None:
+                    return
+                newest = found + 1
+            if all(next(m.descending(lo, newest), None) == newest - 1 for m in self.members):
+                yield newest - 1
+                search.found()
+                hi = newest - 1
+            else:
+                search.step()
+                hi = newest
+
+    def after(self, instant: int) -> int | None:
+        return self._next(instant, END)
+
+    def count_up_to(self, lo: int, hi: int, most: int) -> int:
+        return sum(1 for _ in islice(self.ascending(lo, hi), most))
+
+    def _next(self, instant: int, hi: int) -> int | None:
+        """The first common instant in (instant, hi)."""
+        agreed, search = 0, Search("all")
+        candidate, members = instant, self.members
+        while True:
+            for member in members:
+                found = member.after(candidate - 1 if agreed else candidate)
+                if found is None or found >= hi:
+                    return None
+                agreed = agreed + 1 if agreed and found == candidate else 1
+                candidate = found
+                if agreed == len(members):
+                    return candidate
+                search.step()
+
+
+class Without(Series):
+    """The instants of `inner` that are not in `removed`."""
+
+    __slots__ = ("inner", "removed")
+
+    def __init__(self, inner: Series, removed: Series) -> None:
+        self.inner = inner
+        self.removed = removed
+
+    def ascending(self, lo: int, hi: int) -> Iterator[int]:
+        return _difference(self.inner.ascending(lo, hi), self.removed.ascending(lo, hi), 1)
+
+    def descending(self, lo: int, hi: int) -> Iterator[int]:
+        return _difference(self.inner.descending(lo, hi), self.removed.descending(lo, hi), -1)
+
+    def count(self, lo: int, hi: int) -> int:
+        return self.inner.count(lo, hi) - Intersection((self.inner, self.removed)).count(lo, hi)
+
+    def count_up_to(self, lo: int, hi: int, most: int) -> int:
+        return sum(1 for _ in islice(self.ascending(lo, hi), most))
+
+
+def _distinct(stream: Iterator[int]) -> Iterator[int]:
+    last = None
+    for instant in stream:
+        if instant != last:
+            yield instant
+            last = instant
+
+
+def _difference(kept: Iterator[int], removed: Iterator[int], sign: int) -> Iterator[int]:
+    """`kept` without `removed`, both ascending (sign 1) or both descending (sign -1)."""
+    gone, search = next(removed, None), Search("except")
+    for instant in kept:
+        while gone is not None and (gone - instant) * sign < 0:
+            gone = next(removed, None)
+        if instant != gone:
+            yield instant
+            search.found()
+        else:
+            search.step()

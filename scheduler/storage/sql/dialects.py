@@ -1,0 +1,109 @@
+"""What differs between databases: connections, transactions, and inserts that may collide.
+
+SQLite: WAL, so that readers and one writer go on together, and BEGIN IMMEDIATE for every
+writing transaction: a SELECT followed by an UPDATE in a deferred transaction lets two
+processes read the same row as free. PostgreSQL: READ COMMITTED and row locks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import URL, Connection, Dialect, Engine, Table, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import QueuePool
+from sqlalchemy.sql.dml import Insert
+
+from scheduler.errors import InvalidOption
+
+SQLITE_BUSY_SECONDS = 30
+POSTGRES_CONNECT_SECONDS = 5
+_EXTRAS = {"psycopg": "postgres"}
+_IMMEDIATE = "scheduler_begin_immediate"
+
+
+def read_url(text: str) -> URL:
+    """`text` as a URL with our driver filled in. Raises InvalidOption if it is none."""
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        # Not the text itself: what looks like half a URL may hold a password.
+        raise InvalidOption(
+            "database", "the URL", "cannot be read", "write sqlite:///jobs.db or postgresql://…"
+        ) from None
+    if url.drivername in ("postgres", "postgresql"):
+        return url.set(drivername="postgresql+psycopg")
+    return url
+
+
+def connect(url: URL) -> Engine:
+    """An engine for `url`; nothing is connected yet.
+
+    Raises InvalidOption if the driver is not installed.
+    """
+    try:
+        if url.get_backend_name() == "sqlite":
+            return _sqlite(url)
+        return create_engine(
+            url,
+            pool_pre_ping=True,
+            json_serializer=_to_json,
+            connect_args={"connect_timeout": POSTGRES_CONNECT_SECONDS},
+        )
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get(error.name or "", "postgres")
+        raise InvalidOption(
+            "database",
+            url.drivername,
+            f"needs the driver {error.name}, which is not installed",
+            f"pip install 'scheduler-service[{extra}]'",
+        ) from None
+
+
+def _to_json(value: Any) -> str:
+    import json
+
+    return json.dumps(value, allow_nan=False, separators=(",", ":"))
+
+
+def _sqlite(url: URL) -> Engine:
+    in_memory = url.database in (None, "", ":memory:")
+    # An in-memory database lives and dies with its one connection; threads take turns on it.
+    pool = {"pool_size": 1, "max_overflow": 0} if in_memory else {"pool_size": 5}
+    engine = create_engine(
+        url,
+        poolclass=QueuePool,
+        json_serializer=_to_json,
+        connect_args={"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False},
+        **pool,
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # the driver begins nothing by itself; we do
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    immediate = connection.get_execution_options().get(_IMMEDIATE, True)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+def reading(engine: Engine) -> Engine:
+    """`engine` for transactions that only read: on SQLite they wait for no writer."""
+    return engine.execution_options(**{_IMMEDIATE: False})
+
+
+def insert_new(dialect: Dialect, table: Table) -> Insert:
+    """An INSERT that leaves alone the rows whose key is already taken."""
+    if dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as postgres_insert
+
+        return postgres_insert(table).on_conflict_do_nothing()
+    from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+    return sqlite_insert(table).on_conflict_do_nothing()

@@ -1,0 +1,506 @@
+"""SQLStorage: the interface in SQL.
+
+Every verb is one transaction. Acquisition is one UPDATE over the first due rows, locked with
+SKIP LOCKED where the database has row locks, and repeats the state predicate outside, so
+that a row is never taken twice even where the lock is ignored. Batches that must know which
+rows they still hold lock those first, then write them in one go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Select,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal_column,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.exc import (
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+    StatementError,
+)
+
+from scheduler import clock, lifecycle
+from scheduler.errors import (
+    DuplicateJob,
+    SchemaMismatch,
+    StaleSchedule,
+    StorageError,
+    StorageUnavailable,
+    UnknownJobId,
+)
+from scheduler.expansion import Expansion
+from scheduler.model import Job, JobStatus, Schedule, Settlement, Skip
+from scheduler.storage.base import DEFAULT_TTL, JobStorage, holds, new_token, or_clock
+from scheduler.storage.sql import dialects, schema
+from scheduler.storage.sql.rows import (
+    job_row,
+    row_job,
+    row_schedule,
+    row_skip,
+    schedule_row,
+    skip_row,
+)
+from scheduler.storage.sql.tables import jobs, schedules, skips
+
+# Literals, not parameters: a partial index serves only a predicate the planner can read.
+_PENDING = jobs.c.status == literal_column("'pending'")
+_PROCESSING = jobs.c.status == literal_column("'processing'")
+_ACTIVE = schedules.c.status == literal_column("'active'")
+_ACQUISITION_ORDER = (jobs.c.priority, jobs.c.scheduled_at, jobs.c.id)
+
+
+class SQLStorage(JobStorage):
+    """Jobs and schedules in the database behind an SQLAlchemy URL, SQLite or PostgreSQL.
+
+    Nothing is connected until the first verb. Raises InvalidOption if the URL cannot be read
+    or its driver is not installed.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = dialects.read_url(url)
+
+    @cached_property
+    def _engine(self) -> Engine:
+        return dialects.connect(self._url)
+
+    @cached_property
+    def _reader(self) -> Engine:
+        return dialects.reading(self._engine)
+
+    @property
+    def url(self) -> str:
+        """The URL with its password hidden."""
+        return self._url.render_as_string(hide_password=True)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with self._translated(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with self._translated(), self._reader.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Database errors as ours: which store, what it said, and without the password."""
+        try:
+            yield
+        except IntegrityError:
+            raise
+        except ProgrammingError as error:
+            raise SchemaMismatch(
+                f"database {self.url}: {_first_line(error)}; run: scheduler db upgrade"
+            ) from error
+        except (OperationalError, InterfaceError) as error:
+            raise StorageUnavailable(f"database {self.url}: {_first_line(error)}") from error
+        except StatementError as error:
+            if not isinstance(error, DBAPIError):
+                # Refused before it was sent, by a column's type: the reason itself says more.
+                raise (error.orig or error) from None
+            raise StorageError(f"database {self.url}: {_first_line(error)}") from error
+
+    # --- jobs: one at a time ---------------------------------------------------------------
+
+    def save_job(self, job: Job) -> None:
+        self.save_jobs([job])
+
+    def save_jobs(self, jobs_: Sequence[Job]) -> None:
+        if not jobs_:
+            return
+        try:
+            with self._writing() as connection:
+                connection.execute(insert(jobs), [job_row(job) for job in jobs_])
+        except IntegrityError as error:
+            ids = ", ".join(job.id for job in jobs_[:3]) + (", …" if len(jobs_) > 3 else "")
+            raise DuplicateJob(
+                f"job {ids}: its id or its occurrence has a row already ({_first_line(error)})"
+            ) from error
+
+    def get_job(self, job_id: str) -> Job | None:
+        found = self._select_jobs(select(jobs).where(jobs.c.id == job_id))
+        return found[0] if found else None
+
+    def update_job(self, job: Job) -> None:
+        with self._writing() as connection:
+            written = connection.execute(
+                update(jobs).where(jobs.c.id == job.id).values(job_row(job))
+            )
+            if written.rowcount == 0:
+                raise UnknownJobId(job.id)
+
+    def complete_job(self, job_id: str, result: Any = None) -> None:
+        self._move(job_id, lambda job: lifecycle.complete(job, result, now=clock.now()))
+
+    def fail_job(self, job_id: str, error: str) -> None:
+        self._move(job_id, lambda job: lifecycle.fail(job, error, now=clock.now()))
+
+    def _move(self, job_id: str, move: Callable[[Job], Job]) -> None:
+        with self._writing() as connection:
+            row = connection.execute(
+                select(jobs).where(jobs.c.id == job_id).with_for_update()
+            ).mappings().one_or_none()  # fmt: skip
+            if row is None:
+                raise UnknownJobId(job_id)
+            moved = move(row_job(row))
+            connection.execute(update(jobs).where(jobs.c.id == job_id).values(job_row(moved)))
+
+    # --- jobs: reading ---------------------------------------------------------------------
+
+    def get_jobs_by_status(self, status: JobStatus) -> list[Job]:
+        return self._select_jobs(
+            select(jobs).where(jobs.c.status == status.value).order_by(*_ACQUISITION_ORDER)
+        )
+
+    def get_jobs_by_priority(self, priority: int) -> list[Job]:
+        return self._select_jobs(
+            select(jobs)
+            .where(_PENDING, jobs.c.priority == priority)
+            .order_by(jobs.c.scheduled_at, jobs.c.id)
+        )
+
+    def get_scheduled_jobs(self, start: datetime, end: datetime | None = None) -> list[Job]:
+        query = select(jobs).where(_PENDING, jobs.c.scheduled_at >= start)
+        if end is not None:
+            query = query.where(jobs.c.scheduled_at < end)
+        return self._select_jobs(query.order_by(jobs.c.scheduled_at, jobs.c.id))
+
+    def list_jobs(
+        self,
+        *,
+        status: JobStatus | None = None,
+        name: str | None = None,
+        schedule_id: str | None = None,
+        limit: int = 100,
+        before_id: str | None = None,
+    ) -> list[Job]:
+        query = select(jobs).order_by(jobs.c.id.desc()).limit(limit)
+        if status is not None:
+            query = query.where(jobs.c.status == status.value)
+        if name is not None:
+            query = query.where(jobs.c.name == name)
+        if schedule_id is not None:
+            query = query.where(jobs.c.schedule_id == schedule_id)
+        if before_id is not None:
+            query = query.where(jobs.c.id < before_id)
+        return self._select_jobs(query)
+
+    def count_jobs(self) -> dict[JobStatus, int]:
+        query = select(jobs.c.status, func.count()).group_by(jobs.c.status)
+        with self._reading() as connection:
+            counted = {JobStatus(status): count for status, count in connection.execute(query)}
+        return {status: counted.get(status, 0) for status in JobStatus}
+
+    def next_job_at(
+        self, *, handler_names: Collection[str] | None = None, queue: str | None = None
+    ) -> datetime | None:
+        query = (
+            select(jobs.c.scheduled_at)
+            .where(_PENDING, *_matching(handler_names, queue))
+            .order_by(jobs.c.scheduled_at)
+            .limit(1)
+        )
+        with self._reading() as connection:
+            return connection.scalar(query)
+
+    def _select_jobs(self, query: Select[Any]) -> list[Job]:
+        with self._reading() as connection:
+            return [row_job(row) for row in connection.execute(query).mappings()]
+
+    # --- jobs: acquisition and settlement --------------------------------------------------
+
+    def acquire_next_job(
+        self,
+        ttl: timedelta = DEFAULT_TTL,
+        *,
+        handler_names: Collection[str] | None = None,
+        queue: str | None = None,
+        worker: str = "",
+        now: datetime | None = None,
+    ) -> Job | None:
+        acquired = self.acquire_next_jobs(
+            1, handler_names=handler_names, queue=queue, ttl=ttl, worker=worker, now=now
+        )
+        return acquired[0] if acquired else None
+
+    def acquire_next_jobs(
+        self,
+        n: int,
+        *,
+        handler_names: Collection[str] | None = None,
+        queue: str | None = None,
+        ttl: timedelta = DEFAULT_TTL,
+        worker: str = "",
+        now: datetime | None = None,
+    ) -> list[Job]:
+        at = or_clock(now)
+        due = (
+            select(jobs.c.id)
+            .where(_PENDING, jobs.c.scheduled_at <= at, *_matching(handler_names, queue))
+            .order_by(*_ACQUISITION_ORDER)
+            .limit(n)
+            .with_for_update(skip_locked=True)
+            .cte("due")
+        )
+        lease = (
+            update(jobs)
+            .where(jobs.c.id.in_(select(due.c.id)), _PENDING)
+            .values(
+                status=JobStatus.PROCESSING.value,
+                started_at=at,
+                completed_at=None,
+                lease_token=new_token(),
+                lease_expires_at=at + ttl,
+                worker=worker,
+            )
+            .returning(*jobs.c)
+        )
+        with self._writing() as connection:
+            acquired = [row_job(row) for row in connection.execute(lease).mappings()]
+        # RETURNING promises no order.
+        return sorted(acquired, key=lambda job: (job.priority, job.scheduled_at, job.id))
+
+    def settle_jobs(self, settlements: Sequence[Settlement]) -> list[bool]:
+        if not settlements:
+            return []
+        with self._writing() as connection:
+            stored = self._lock_leased(connection, [each.job.id for each in settlements])
+            held = [
+                settlement.job.id in stored and holds(stored[settlement.job.id], settlement)
+                for settlement in settlements
+            ]
+            rows = [
+                {
+                    "held_id": each.job.id,
+                    "held_token": each.token,
+                    **_only(job_row(each.job), _SETTLED),
+                }
+                for each, is_held in zip(settlements, held, strict=True)
+                if is_held
+            ]
+            if rows:
+                connection.execute(_SETTLE, rows)
+        return held
+
+    def renew_leases(self, tokens: Mapping[str, str], *, expires_at: datetime) -> set[str]:
+        if not tokens:
+            return set()
+        renew = (
+            update(jobs)
+            .where(_PROCESSING, tuple_(jobs.c.id, jobs.c.lease_token).in_(tokens.items()))
+            .values(lease_expires_at=expires_at)
+            .returning(jobs.c.id)
+        )
+        with self._writing() as connection:
+            return set(connection.scalars(renew))
+
+    def get_expired_jobs(self, now: datetime, *, limit: int = 100) -> list[Job]:
+        return self._select_jobs(
+            select(jobs)
+            .where(_PROCESSING, jobs.c.lease_expires_at <= now)
+            .order_by(jobs.c.lease_expires_at, jobs.c.id)
+            .limit(limit)
+        )
+
+    @staticmethod
+    def _lock_leased(connection: Connection, ids: Collection[str]) -> dict[str, Job]:
+        query = select(jobs).where(_PROCESSING, jobs.c.id.in_(ids)).order_by(jobs.c.id)
+        rows = connection.execute(query.with_for_update()).mappings()
+        return {row["id"]: row_job(row) for row in rows}
+
+    # --- schedules -------------------------------------------------------------------------
+
+    def save_schedule(self, schedule: Schedule) -> None:
+        row = schedule_row(schedule)
+        with self._writing() as connection:
+            write = (
+                dialects.insert_new(connection.dialect, schedules)
+                if schedule.revision == 1
+                else update(schedules).where(
+                    schedules.c.id == schedule.id,
+                    schedules.c.revision == schedule.revision - 1,
+                )
+            )
+            # RETURNING, because not every driver counts the rows of such an INSERT.
+            written = connection.scalar(write.values(row).returning(schedules.c.id))
+        if written is None:
+            raise StaleSchedule(f"schedule {schedule.name!r}: written by another meanwhile")
+
+    def get_schedule(self, name: str) -> Schedule | None:
+        found = self._select_schedules(select(schedules).where(schedules.c.name == name))
+        return found[0] if found else None
+
+    def list_schedules(self) -> list[Schedule]:
+        found = self._select_schedules(select(schedules))
+        return sorted(found, key=lambda schedule: schedule.name)  # the database's order varies
+
+    def delete_schedule(self, name: str) -> bool:
+        with self._writing() as connection:
+            removed = connection.scalar(
+                delete(schedules).where(schedules.c.name == name).returning(schedules.c.id)
+            )
+            connection.execute(delete(skips).where(skips.c.schedule_id == removed))
+        return removed is not None
+
+    def due_schedules(self, now: datetime, *, limit: int = 1000) -> list[Schedule]:
+        return self._select_schedules(
+            select(schedules)
+            .where(_ACTIVE, schedules.c.next_at <= now)
+            .order_by(schedules.c.next_at, schedules.c.id)
+            .limit(limit)
+        )
+
+    def next_schedule_at(self) -> datetime | None:
+        query = (
+            select(schedules.c.next_at)
+            .where(_ACTIVE, schedules.c.next_at.is_not(None))
+            .order_by(schedules.c.next_at)
+            .limit(1)
+        )
+        with self._reading() as connection:
+            return connection.scalar(query)
+
+    def record_expansions(self, expansions: Sequence[Expansion]) -> list[bool]:
+        if not expansions:
+            return []
+        with self._writing() as connection:
+            # Who holds a schedule's row is expanding it: no reason to wait for the same work.
+            query = (
+                select(schedules.c.id, schedules.c.revision)
+                .where(schedules.c.id.in_([each.before.id for each in expansions]))
+                .order_by(schedules.c.id)
+                .with_for_update(skip_locked=True)
+            )
+            revisions = {row.id: row.revision for row in connection.execute(query)}
+            won = [revisions.get(each.before.id) == each.before.revision for each in expansions]
+            self._write_expansions(
+                connection,
+                [each for each, is_won in zip(expansions, won, strict=True) if is_won],
+            )
+        return won
+
+    @staticmethod
+    def _write_expansions(connection: Connection, expansions: Sequence[Expansion]) -> None:
+        cursors = [
+            {
+                "expanded_id": each.before.id,
+                "expanded_revision": each.before.revision,
+                **_only(schedule_row(each.after), _EXPANDED),
+            }
+            for each in expansions
+        ]
+        new_jobs = [job_row(job) for each in expansions for job in each.jobs]
+        new_skips = [skip_row(skip) for each in expansions for skip in each.skips]
+        if cursors:
+            connection.execute(_EXPAND, cursors)
+        if new_jobs:
+            connection.execute(dialects.insert_new(connection.dialect, jobs), new_jobs)
+        if new_skips:
+            connection.execute(dialects.insert_new(connection.dialect, skips), new_skips)
+
+    def list_skips(self, schedule_id: str) -> list[Skip]:
+        query = select(skips).where(skips.c.schedule_id == schedule_id).order_by(skips.c.first_at)
+        with self._reading() as connection:
+            return [row_skip(row) for row in connection.execute(query).mappings()]
+
+    def _select_schedules(self, query: Select[Any]) -> list[Schedule]:
+        with self._reading() as connection:
+            return [row_schedule(row) for row in connection.execute(query).mappings()]
+
+    # --- the store itself ------------------------------------------------------------------
+
+    def clear(self) -> None:
+        with self._writing() as connection:
+            for table in (skips, jobs, schedules):
+                connection.execute(delete(table))
+
+    def prepare(self) -> None:
+        """Create or upgrade the tables where the database is embedded; elsewhere check them."""
+        if self._url.get_backend_name() == "sqlite":
+            self.upgrade()
+        else:
+            self.check()
+
+    def check(self) -> None:
+        with self._reading() as connection:
+            schema.check(connection)
+
+    def upgrade(self) -> None:
+        """Bring the tables to this version. Raises SchemaMismatch if they are newer."""
+        with self._translated():
+            schema.upgrade(self._engine)
+
+    def current_revision(self) -> str | None:
+        """The revision of the tables in the database; None if it has none."""
+        with self._reading() as connection:
+            return schema.current_revision(connection)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+def _matching(
+    handler_names: Collection[str] | None, queue: str | None
+) -> Iterator[ColumnElement[bool]]:
+    if handler_names is not None:
+        yield jobs.c.name.in_(handler_names)
+    if queue is not None:
+        yield jobs.c.queue == queue
+
+
+# Executed with many rows: the keys of a row beyond the bound ones are what is SET.
+_SETTLED = (
+    "status",
+    "scheduled_at",
+    "started_at",
+    "completed_at",
+    "retry_count",
+    "error",
+    "result",
+    "lease_token",
+    "lease_expires_at",
+)
+_SETTLE = update(jobs).where(
+    jobs.c.id == bindparam("held_id"), jobs.c.lease_token == bindparam("held_token"), _PROCESSING
+)
+_EXPANDED = (
+    "cursor_at",
+    "next_at",
+    "status",
+    "error",
+    "materialised",
+    "revision",
+    "updated_at",
+)
+_EXPAND = update(schedules).where(
+    schedules.c.id == bindparam("expanded_id"),
+    schedules.c.revision == bindparam("expanded_revision"),
+)
+
+
+def _only(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: row[name] for name in names}
+
+
+def _first_line(error: DBAPIError) -> str:
+    lines = str(error.orig).strip().splitlines()
+    return lines[0].strip() if lines else type(error.orig).__name__

@@ -1,0 +1,78 @@
+"""Jobs and schedules as JSON: the one shape that HTTP, the command line and tests share.
+
+Instants are RFC 3339 in UTC, durations are seconds. A lease's token stays inside: who knows it
+could settle the job.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from scheduler.model import Job, Schedule
+
+
+def instant(moment: datetime | None) -> str | None:
+    """`moment` as `2026-03-29T00:30:00Z`, with microseconds only where there are any."""
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def seconds(duration: timedelta | None) -> float | None:
+    return None if duration is None else duration.total_seconds()
+
+
+def job_view(job: Job) -> dict[str, Any]:
+    """`job` as a JSON object."""
+    return {
+        "id": job.id,
+        "name": job.name,
+        "data": dict(job.data),
+        "status": job.status.value,
+        "queue": job.queue,
+        "priority": job.priority,
+        "created_at": instant(job.created_at),
+        "scheduled_at": instant(job.scheduled_at),
+        "started_at": instant(job.started_at),
+        "completed_at": instant(job.completed_at),
+        "retry_count": job.retry_count,
+        "max_retries": job.max_retries,
+        "timeout": seconds(job.timeout),
+        "result": job.result,
+        "error": job.error,
+        "schedule_id": job.schedule_id,
+        "occurrence_at": instant(job.occurrence_at),
+        "sequence": job.sequence,
+        "repeat": None if job.repeat is None else dict(job.repeat),
+        "worker": job.worker,
+        "lease_expires_at": instant(job.lease.expires_at) if job.lease else None,
+    }
+
+
+def schedule_view(schedule: Schedule) -> dict[str, Any]:
+    """`schedule` as a JSON object."""
+    return {
+        "id": schedule.id,
+        "name": schedule.name,
+        "job_name": schedule.job_name,
+        "status": schedule.status.value,
+        "error": schedule.error,
+        "rule": dict(schedule.rule),
+        "timezone": schedule.timezone,
+        "data": dict(schedule.data),
+        "queue": schedule.queue,
+        "priority": schedule.priority,
+        "max_retries": schedule.max_retries,
+        "timeout": seconds(schedule.timeout),
+        "catch_up": schedule.catch_up.value,
+        "grace": seconds(schedule.grace),
+        "catch_up_max": schedule.catch_up_max,
+        "module": schedule.module,
+        "next_at": instant(schedule.next_at),
+        "cursor_at": instant(schedule.cursor_at),
+        "materialised": schedule.materialised,
+        "revision": schedule.revision,
+        "created_at": instant(schedule.created_at),
+        "updated_at": instant(schedule.updated_at),
+    }

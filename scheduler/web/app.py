@@ -1,0 +1,158 @@
+"""The HTTP API, as a FastAPI app over one JobQueue.
+
+Refusals are 4xx with one shape: {"detail": [{"field", "value", "reason", "hint", "message"}]}.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+import scheduler
+from scheduler.errors import (
+    InvalidInput,
+    SchedulerError,
+    StorageError,
+    StorageUnavailable,
+    UnknownName,
+    shown,
+)
+from scheduler.model import JobStatus
+from scheduler.queue import JobQueue
+from scheduler.rules.zones import parse_moment, zone
+from scheduler.views import job_view, schedule_view
+
+MAX_BODY = 1024 * 1024
+"""The largest request body, in bytes."""
+
+
+class NewJob(BaseModel):
+    """What POST /api/v1/jobs takes."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str
+    data: dict[str, Any] = Field(default_factory=dict)
+    priority: int | None = None
+    scheduled_at: str | None = None
+
+
+def create_app(queue: JobQueue) -> FastAPI:
+    """The API over `queue`, which need not be started: then jobs are taken in and not run."""
+    app = FastAPI(
+        title="Scheduler",
+        version=scheduler.__version__,
+        docs_url="/api/docs",
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+    )
+    _answer_errors(app)
+    _add_health(app, queue)
+    _add_jobs(app, queue)
+
+    @app.get("/api/v1/schedules", tags=["schedules"])
+    def list_schedules() -> list[dict[str, Any]]:
+        """Every schedule, by name."""
+        return [schedule_view(schedule) for schedule in queue.storage.list_schedules()]
+
+    return app
+
+
+def _add_jobs(app: FastAPI, queue: JobQueue) -> None:
+    @app.post("/api/v1/jobs", status_code=201, tags=["jobs"])
+    def add_job(new: NewJob) -> dict[str, Any]:
+        """Enqueue a job; the job as stored."""
+        at = (
+            None
+            if new.scheduled_at is None
+            else parse_moment(new.scheduled_at, zone("UTC"), "scheduled_at")
+        )
+        return job_view(queue.add(new.name, new.data, priority=new.priority, scheduled_at=at))
+
+    @app.get("/api/v1/jobs/{job_id}", tags=["jobs"], response_model=None)
+    def get_job(job_id: str) -> dict[str, Any] | JSONResponse:
+        """One job."""
+        job = queue.get_job(job_id)
+        if job is None:
+            return _refusal(404, "id", job_id, "is no job in this store")
+        return job_view(job)
+
+    @app.get("/api/v1/jobs", tags=["jobs"])
+    def list_jobs(
+        status: JobStatus | None = None,
+        name: str | None = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        before: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """Jobs, newest first; the next page is what comes `before` the last id of this one."""
+        found = queue.storage.list_jobs(status=status, name=name, limit=limit, before_id=before)
+        return [job_view(job) for job in found]
+
+
+def _add_health(app: FastAPI, queue: JobQueue) -> None:
+    @app.get("/livez", tags=["health"])
+    def live() -> dict[str, str]:
+        """200 while the process answers."""
+        return {"status": "ok"}
+
+    @app.get("/readyz", tags=["health"], response_model=None)
+    def ready() -> dict[str, Any] | JSONResponse:
+        """200 while the store answers and every duty does its work, else 503 with the reason."""
+        problems = dict(queue.problems)
+        try:
+            queue.storage.check()
+        except StorageError as error:
+            problems["storage"] = str(error)
+        if problems:
+            return JSONResponse({"status": "unavailable", "problems": problems}, 503)
+        return {"status": "ok"}
+
+
+def _answer_errors(app: FastAPI) -> None:
+    @app.middleware("http")
+    async def bound_body(request: Request, call_next: Any) -> Any:
+        length = request.headers.get("content-length", "")
+        if request.method == "POST" and not length.isdigit():
+            return _refusal(411, "body", "", "has no Content-Length")
+        if length.isdigit() and int(length) > MAX_BODY:
+            return _refusal(413, "body", f"{length} bytes", f"is more than {MAX_BODY} bytes")
+        return await call_next(request)
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
+        details = [
+            _detail(
+                ": ".join(str(part) for part in each["loc"]) or "body",
+                each.get("input", ""),
+                each["msg"],
+            )
+            for each in error.errors()
+        ]
+        return JSONResponse({"detail": details}, 422)
+
+    @app.exception_handler(SchedulerError)
+    async def refused(_: Request, error: SchedulerError) -> JSONResponse:
+        match error:
+            case InvalidInput(field=field, value=value, reason=reason, hint=hint):
+                return _refusal(422, field, value, reason, hint)
+            case UnknownName(kind=kind, name=name):
+                return _refusal(422, kind, name, "is not known", error.mend)
+            case StorageUnavailable():
+                return _refusal(503, "storage", "", str(error))
+            case _:
+                return _refusal(500, "scheduler", "", str(error))
+
+
+def _refusal(status: int, field: str, value: object, reason: str, hint: str = "") -> JSONResponse:
+    return JSONResponse({"detail": [_detail(field, value, reason, hint)]}, status)
+
+
+def _detail(field: str, value: object, reason: str, hint: str = "") -> dict[str, str]:
+    seen = shown(value if isinstance(value, str) else json.dumps(value, default=str))
+    message = f"{field}: {seen} {reason}" + (f"; {hint}" if hint else "")
+    return {"field": field, "value": seen, "reason": reason, "hint": hint, "message": message}

@@ -1,0 +1,201 @@
+"""The service as a process: it runs, drains on a signal, and survives being killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+EVERY_SECOND = """
+from scheduler import every, job
+
+@job(every(seconds=1))
+def tick(): return {"ok": True}
+"""
+
+SLOW = """
+import pathlib, threading, time
+from scheduler import JobContext, job
+
+@job
+def short():
+    pathlib.Path("short.started").touch()
+    release = pathlib.Path("short.release")
+    while not release.exists():
+        time.sleep(0.01)
+    return "done"
+
+@job
+def endless(ctx: JobContext):
+    pathlib.Path("endless.started").touch()
+    threading.Event().wait()
+"""
+
+
+class Process:
+    """`scheduler run` in a directory, and its log records as they come."""
+
+    def __init__(self, place: Path, *options: str, **settings: str) -> None:
+        environment = {
+            **os.environ,
+            "SCHEDULER_MODULES": "work",
+            "SCHEDULER_PORT": "0",
+            "SCHEDULER_LOG_FORMAT": "json",
+            **settings,
+        }
+        self.popen = subprocess.Popen(
+            [sys.executable, "-m", "scheduler", "run", *options],
+            cwd=place,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def until(self, event: str, count: int = 1) -> dict[str, str]:
+        """Read the log until `event` came `count` times; its last record."""
+        assert self.popen.stderr is not None
+        seen = []
+        for line in self.popen.stderr:
+            seen.append(line)
+            record: dict[str, str] = json.loads(line)
+            count -= record["event"] == event
+            if not count:
+                return record
+        raise AssertionError(f"no {event} in:\n{''.join(seen)}")
+
+    def stop(self, number: signal.Signals) -> int:
+        self.popen.send_signal(number)
+        self.popen.communicate(timeout=30)
+        return self.popen.returncode
+
+
+@contextmanager
+def running(place: Path, *options: str, **settings: str) -> Iterator[Process]:
+    process = Process(place, *options, **settings)
+    try:
+        yield process
+    finally:
+        process.popen.kill()
+        process.popen.communicate()
+
+
+def rows(place: Path, query: str) -> list[tuple[str, ...]]:
+    with closing(sqlite3.connect(place / "scheduler.db")) as database:
+        return database.execute(query).fetchall()
+
+
+def occurrences(place: Path) -> list[datetime]:
+    found = rows(place, "SELECT occurrence_at FROM jobs ORDER BY occurrence_at")
+    return [datetime.fromisoformat(text) for (text,) in found]
+
+
+def test_every_second_gives_one_completed_job_a_second(tmp_path: Path) -> None:
+    (tmp_path / "work.py").write_text(EVERY_SECOND)
+
+    with running(tmp_path, "--for", "4s") as process:
+        process.popen.communicate(timeout=30)
+
+    assert process.popen.returncode == 0
+    at = occurrences(tmp_path)
+    assert len(at) in (4, 5)
+    assert {later - earlier for earlier, later in zip(at, at[1:], strict=False)} == {
+        timedelta(seconds=1)
+    }
+    assert rows(tmp_path, "SELECT DISTINCT status FROM jobs") == [("completed",)]
+
+
+def test_killed_at_any_moment_every_occurrence_has_exactly_one_row(tmp_path: Path) -> None:
+    """SIGKILL after one, two and three finished jobs; the series shows no hole and no double."""
+    (tmp_path / "work.py").write_text(EVERY_SECOND)
+
+    for finished in (1, 2, 3):
+        with running(tmp_path) as process:
+            process.until("completed", finished)
+            assert process.stop(signal.SIGKILL) == -signal.SIGKILL
+    with running(tmp_path) as process:
+        process.until("completed", 2)
+        assert process.stop(signal.SIGTERM) == 0
+
+    at = occurrences(tmp_path)
+    assert at == [at[0] + timedelta(seconds=k) for k in range(len(at))]
+    assert rows(tmp_path, "SELECT * FROM skips") == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_running_jobs_finish_and_gives_the_rest_back(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    (tmp_path / "work.py").write_text(SLOW)
+    for name in ("short", "endless"):
+        subprocess.run(
+            [sys.executable, "-m", "scheduler", "enqueue", name, "--modules", "work"],
+            cwd=tmp_path,
+            check=True,
+            capture_output=True,
+        )
+
+    with running(tmp_path, SCHEDULER_SHUTDOWN_GRACE="1", SCHEDULER_PROCESSING_INTERVAL="0.01") as p:
+        p.until("running")
+        while not all((tmp_path / f"{name}.started").exists() for name in ("short", "endless")):
+            assert p.popen.poll() is None
+        p.popen.send_signal(number)
+        p.until("stopping")
+        (tmp_path / "short.release").touch()
+        p.popen.communicate(timeout=30)
+
+    assert p.popen.returncode == 0
+    assert sorted(rows(tmp_path, "SELECT name, status, retry_count, lease_token FROM jobs")) == [
+        ("endless", "pending", 0, None),
+        ("short", "completed", 0, None),
+    ]
+
+
+def test_the_api_takes_jobs_and_the_executor_runs_them(tmp_path: Path) -> None:
+    (tmp_path / "work.py").write_text(
+        "from scheduler import job\n\n@job\ndef greet(name: str): return f'hello {name}'\n"
+    )
+
+    with running(tmp_path) as process:
+        url = process.until("running")["web"]
+        request = urllib.request.Request(
+            f"{url}/api/v1/jobs",
+            json.dumps({"name": "greet", "data": {"name": "Ann"}}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request) as response:
+            assert response.status == 201
+            job_id = json.load(response)["id"]
+        process.until("completed")
+        with urllib.request.urlopen(f"{url}/api/v1/jobs/{job_id}") as response:
+            assert json.load(response)["result"] == "hello Ann"
+        with urllib.request.urlopen(f"{url}/readyz") as response:
+            assert json.load(response) == {"status": "ok"}
+
+
+def test_the_parts_run_alone_and_meet_in_the_table(tmp_path: Path) -> None:
+    """One process expands, another executes, a third serves the API."""
+    (tmp_path / "work.py").write_text(EVERY_SECOND)
+
+    with (
+        running(tmp_path, "--only", "expander") as expander,
+        running(tmp_path, "--only", "executor") as executor,
+        running(tmp_path, "--only", "web") as web,
+    ):
+        expander.until("running")
+        executor.until("completed", 2)
+        with urllib.request.urlopen(f"{web.until('running')['web']}/api/v1/jobs") as response:
+            listed = json.load(response)
+        assert {job["name"] for job in listed} == {"tick"}
+        assert [each.stop(signal.SIGTERM) for each in (expander, executor, web)] == [0, 0, 0]
