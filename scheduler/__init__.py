@@ -33,7 +33,19 @@ if TYPE_CHECKING:
     from scheduler.model import Job, JobStatus, Schedule
     from scheduler.queue import JobQueue
     from scheduler.registry import job
-    from scheduler.rules import Rule, every, occurrences, rule_from_json
+    from scheduler.rules import (
+        Rule,
+        all_of,
+        any_of,
+        at,
+        cron,
+        every,
+        explain,
+        from_apscheduler,
+        occurrences,
+        rrule,
+        rule_from_json,
+    )
     from scheduler.storage import JobStorage, open_storage
 
 _HOMES = {
@@ -59,7 +71,19 @@ _HOMES = {
     "scheduler.model": ("Job", "JobStatus", "Schedule"),
     "scheduler.queue": ("JobQueue",),
     "scheduler.registry": ("job",),
-    "scheduler.rules": ("Rule", "every", "occurrences", "rule_from_json"),
+    "scheduler.rules": (
+        "Rule",
+        "all_of",
+        "any_of",
+        "at",
+        "cron",
+        "every",
+        "explain",
+        "from_apscheduler",
+        "occurrences",
+        "rrule",
+        "rule_from_json",
+    ),
     "scheduler.storage": ("JobStorage", "open_storage"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
@@ -88,10 +112,17 @@ __all__ = [
     "StorageUnavailable",
     "UnknownJobId",
     "UnknownName",
+    "all_of",
+    "any_of",
+    "at",
+    "cron",
     "every",
+    "explain",
+    "from_apscheduler",
     "job",
     "occurrences",
     "open_storage",
+    "rrule",
     "rule_from_json",
 ]
 

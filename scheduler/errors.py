@@ -5,6 +5,8 @@ the code that declares jobs, the store, or this installation. Expected races are
 (`False`, `None`, a shorter list), never exceptions.
 """
 
+# ruff: noqa: N818 - named for what went wrong; that it is an error, `raise` says
+
 from __future__ import annotations
 
 import difflib

@@ -13,9 +13,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from scheduler.logs import logger
-
 from scheduler.errors import UnknownName
+from scheduler.logs import logger
 from scheduler.model import Job, JsonObject
 
 log = logger(__name__)

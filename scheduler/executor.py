@@ -16,12 +16,12 @@ from concurrent import futures
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-
-from scheduler.logs import logger
+from functools import partial
 
 from scheduler import clock, lifecycle
-from scheduler.errors import StorageError
+from scheduler.errors import InvalidData, StorageError, StorageUnavailable
 from scheduler.events import Event, EventName
+from scheduler.logs import logger
 from scheduler.model import (
     Completed,
     Expired,
@@ -33,6 +33,7 @@ from scheduler.model import (
     Settlement,
 )
 from scheduler.polling import Polling
+from scheduler.signature import to_json
 from scheduler.storage import JobStorage
 
 log = logger(__name__)
@@ -224,25 +225,32 @@ class Executor:
         if self._rescue_at is not None and now < self._rescue_at:
             return
         self._rescue_at = now + self._ttl / 12
+        # All of them, batch by batch, as long as it is this executor that rescues them.
+        while self._rescue_some(now):
+            pass
+
+    def _rescue_some(self, now: datetime) -> bool:
+        """Rescue a batch; whether any of it was there to be rescued."""
         settlements = [
             Settlement(lifecycle.settle(job, Expired(), now=now), _token(job), expired_by=now)
             for job in self._storage.get_expired_jobs(now)
         ]
-        for settlement, is_written in zip(
-            settlements, self._storage.settle_jobs(settlements), strict=True
-        ):
+        written = self._storage.settle_jobs(settlements) if settlements else []
+        for settlement, is_written in zip(settlements, written, strict=True):
             if is_written:
                 job = settlement.job
                 log.warning("job rescued", job=job.name, id=job.id, worker=job.worker)
                 self._emit(Event(EventName.RESCUED, now, job))
                 self._tell_settled(job, now)
+        return any(written)
 
     def _refill(self, now: datetime) -> None:
         """Lease due jobs for the free slots and, where asked for, a few ahead of them."""
         free = max(0, self.polling.concurrency - self.running) - len(self._buffer)
         wanted = free + self._prefetch
         self._refilled_all = False
-        if wanted <= 0 or (self._prefetch and free <= 0 and len(self._buffer) > self._prefetch // 3):
+        is_stocked = free <= 0 and len(self._buffer) > self._prefetch // 3
+        if wanted <= 0 or (self._prefetch and is_stocked):
             return
         names = self._handler_names()
         jobs = (
@@ -285,19 +293,22 @@ class Executor:
             deadline = None if job.timeout is None else now + job.timeout
             flight = Flight(job, _token(job), future, now, deadline)
             self._flights[job.id] = flight
-            future.add_done_callback(lambda _, flight=flight: self._land(flight))
+            future.add_done_callback(partial(self._land, flight))
 
     def _begin(self, job: Job) -> Future[Outcome]:
         """The future of the handler of `job`; what a `start` of somebody's own raises fails it."""
         try:
-            return self._start(job)
+            future: object = self._start(job)
+            if not isinstance(future, Future):
+                raise TypeError(f"process_job returned {future!r} in place of a Future")
+            return future
         except Exception as error:
             log.exception("job could not be started", job=job.name, id=job.id)
             refused: Future[Outcome] = Future()
             refused.set_exception(error)
             return refused
 
-    def _land(self, flight: Flight) -> None:
+    def _land(self, flight: Flight, _: Future[Outcome]) -> None:
         self._landed.append((flight, clock.now()))
         self._wake()
 
@@ -316,9 +327,7 @@ class Executor:
     def _next_poll_at(self, now: datetime) -> datetime:
         """When to ask for jobs again: the polling interval, or a known due time before it."""
         poll_at = now + self.polling.interval
-        job_at = self._storage.next_job_at(
-            handler_names=self._handler_names(), queue=self._queue
-        )
+        job_at = self._storage.next_job_at(handler_names=self._handler_names(), queue=self._queue)
         known = [] if job_at is None else [max(job_at, now)]
         schedule_at = self._storage.next_schedule_at()
         if schedule_at is not None and schedule_at > now:
@@ -333,35 +342,62 @@ class Executor:
         """Acquire nothing more, wait up to `grace` for what runs, give the rest back.
 
         Returns how many handlers were still running; their jobs are pending again and their
-        outcomes, should they end, are dropped.
+        outcomes, should they end, are dropped. While the store cannot be reached, what is to
+        be written is tried again; raises StorageUnavailable if it still cannot when the grace
+        is over.
         """
         until = time.monotonic() + grace.total_seconds()
-        self._give_back([(job, _token(job)) for job in self._buffer])
+        now = clock.now()
+        self._ended.extend(Ended(job, _token(job), Released(), now) for job in self._buffer)
         self._buffer.clear()
-        while True:
-            self.tick(clock.now(), acquiring=False)
+        while self._is_unsettled():
             left = until - time.monotonic()
-            if not self._flights or left <= 0 or self._hurried.is_set():
+            if left <= 0 or self._hurried.is_set():
                 break
-            self.wait(min(left, LONGEST_DRAIN_WAIT, self._ttl.total_seconds() / 6))
-        still_running = list(self._flights.values())
-        for flight in still_running:
-            self._abandon(flight)
-        self._give_back([(flight.job, flight.token) for flight in still_running])
-        return len(still_running)
+            self._pause(min(left, LONGEST_DRAIN_WAIT, self._ttl.total_seconds() / 6))
+        self._hurried.clear()
+        left_running = self._let_go(clock.now())
+        self._settle(clock.now())
+        return left_running
+
+    def _is_unsettled(self) -> bool:
+        """Whether handlers run, or outcomes could not be written, after a tick without new jobs."""
+        try:
+            self.tick(clock.now(), acquiring=False)
+        except StorageUnavailable as error:
+            log.warning("the store cannot be reached; trying again", error=str(error))
+            return True
+        return bool(self._flights)
+
+    def _pause(self, seconds: float) -> None:
+        if self._flights:
+            self.wait(seconds)
+        else:
+            self._hurried.wait(seconds)
+
+    def _let_go(self, now: datetime) -> int:
+        """Take in the handlers that returned, give back the jobs of the others; their number."""
+        left_running = 0
+        for flight in list(self._flights.values()):
+            if flight.future.done():
+                del self._flights[flight.job.id]
+                outcome = _outcome(flight.future)
+            else:
+                self._abandon(flight)
+                outcome = Released()
+                left_running += 1
+            self._ended.append(Ended(flight.job, flight.token, outcome, now))
+        return left_running
 
     def hurry(self) -> None:
         """End the grace of a drain under way."""
         self._hurried.set()
 
-    def _give_back(self, leased: list[tuple[Job, str]]) -> None:
-        now = clock.now()
-        self._ended.extend(Ended(job, token, Released(), now) for job, token in leased)
-        self._settle(now)
-
     def wait(self, seconds: float | None = None) -> None:
         """Wait until a handler ends, at most `seconds`; returns at once if none is running."""
         under_way = [flight.future for flight in self._flights.values()]
+        # Where every slot is held by a handler past its deadline, its end is what frees one.
+        under_way += [] if under_way else self._overrunning
         if under_way and not self._landed:
             futures.wait(under_way, timeout=seconds, return_when=futures.FIRST_COMPLETED)
 
@@ -387,6 +423,13 @@ def _outcome(future: Future[Outcome]) -> Outcome:
     error = future.exception()
     if error is not None:
         return Failed(f"{type(error).__name__}: {error}")
-    outcome = future.result()
     # A subclass's process_job may hand back anything; a bare value is its result.
-    return outcome if isinstance(outcome, (Completed, Failed, Released, Expired)) else Completed(outcome)
+    outcome: object = future.result()
+    if isinstance(outcome, (Failed, Released)):
+        return outcome
+    result = outcome.result if isinstance(outcome, Completed) else outcome
+    try:
+        to_json(result, "result")
+    except InvalidData as refusal:
+        return Failed(f"{type(refusal).__name__}: {refusal}")
+    return Completed(result)

@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from scheduler.logs import logger
-
 from scheduler.events import Event, EventName
 from scheduler.expansion import Expansion, expand
+from scheduler.logs import logger
 from scheduler.model import ScheduleStatus
 from scheduler.storage import JobStorage
 

@@ -205,4 +205,5 @@ def _starts_at_creation(rule: Mapping[str, Any]) -> bool:
     """Whether `rule` is an interval, or holds one, that has no start of its own."""
     if "every" in rule:
         return rule.get("start_date") is None
-    return any(_starts_at_creation(member) for member in (*rule.get("any", ()), *rule.get("all", ())))
+    members = (*rule.get("any", ()), *rule.get("all", ()))
+    return any(_starts_at_creation(member) for member in members)

@@ -13,10 +13,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
 
-from scheduler.logs import logger
-
 from scheduler.context import JobContext
 from scheduler.errors import SchedulerError
+from scheduler.logs import logger
 from scheduler.model import Completed, Failed, Job, Outcome
 from scheduler.registry import JobDefinition, Registry
 from scheduler.signature import to_json
@@ -81,10 +80,16 @@ class HandlerRunner:
             future.cancel()
 
     def close(self) -> None:
-        """Start no more handlers; those that run are neither waited for nor interrupted."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        if "_loop" in self.__dict__:
-            self._loop.call_soon_threadsafe(self._loop.stop)
+        """Let go of the threads; handlers under way are neither waited for nor interrupted.
+
+        A later `start` begins with new ones.
+        """
+        pool: ThreadPoolExecutor | None = self.__dict__.pop("_pool", None)
+        if pool is not None:
+            pool.shutdown(wait=False, cancel_futures=True)
+        loop: asyncio.AbstractEventLoop | None = self.__dict__.pop("_loop", None)
+        if loop is not None:
+            loop.call_soon_threadsafe(loop.stop)
 
     def _forget(self, job_id: str, done: Future[Outcome]) -> None:
         with self._lock:

@@ -62,7 +62,7 @@ LONGEST_BACKOFF = timedelta(hours=1)
 def backoff(retry_count: int) -> timedelta:
     """How long retry number `retry_count` (from 1) waits: 1 s, 2 s, 4 s, … at most 1 hour."""
     doublings = min(retry_count - 1, 12)  # 2**12 s is past the hour; the cap does the rest
-    return min(FIRST_BACKOFF * 2**doublings, LONGEST_BACKOFF)
+    return min(FIRST_BACKOFF * (1 << doublings), LONGEST_BACKOFF)
 
 
 def acquire(job: Job, lease: Lease, *, worker: str, now: datetime) -> Job:

@@ -9,16 +9,17 @@ growing pause: an unreachable database stops nothing for good.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from scheduler.logs import logger
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.date import DateTrigger
 
 from scheduler import clock
 from scheduler.errors import StorageError
+from scheduler.logs import logger
 
 log = logger(__name__)
 
@@ -27,6 +28,10 @@ Tick = Callable[[datetime], datetime | None]
 LONGEST_WAIT = timedelta(seconds=5)
 """A duty is called at least this often: a wall clock that jumps forward is noticed by then."""
 
+JUMP = timedelta(milliseconds=500)
+"""How far the wall clock may drift from monotonic time in a second before it was set."""
+
+_WATCH_SECONDS = 1.0
 _FIRST_PAUSE = timedelta(milliseconds=200)
 
 
@@ -65,19 +70,23 @@ class Duty:
             if self._running or self._stopped:
                 return
             self._running = True
-        while True:
-            with self._lock:
+            self._woken = False
+        while not self._is_over(self._called(clock.now())):
+            pass
+
+    def _is_over(self, next_at: datetime | None) -> bool:
+        """Whether there is nothing more to do now; then the next call is arranged."""
+        with self._lock:
+            now = clock.now()
+            is_due = next_at is not None and next_at <= now
+            if (is_due or self._woken) and not self._stopped:
                 self._woken = False
-            next_at = self._called(clock.now())
-            with self._lock:
-                now = clock.now()
-                due = next_at is not None and next_at <= now
-                if self._stopped or not (due or self._woken):
-                    self._running = False
-                    if not self._stopped:
-                        latest = now + LONGEST_WAIT
-                        self._call_at(latest if next_at is None else min(next_at, latest))
-                    return
+                return False
+            self._running = False
+            if not self._stopped:
+                latest = now + LONGEST_WAIT
+                self._call_at(latest if next_at is None else min(next_at, latest))
+            return True
 
     def _called(self, now: datetime) -> datetime | None:
         try:
@@ -104,7 +113,7 @@ class Duty:
             id=self.name,
             replace_existing=True,
             misfire_grace_time=None,
-            max_instances=2,  # the next call may be handed over while this one returns
+            max_instances=1000,  # it is `run` that refuses a second call, and never loses one
         )
 
 
@@ -118,10 +127,12 @@ class Metronome:
             daemon=True,
         )
         self.duties = {name: Duty(name, tick, self._scheduler) for name, tick in duties.items()}
+        self._stopped = threading.Event()
 
     def start(self) -> None:
         """Call every duty now, and from then on when it asks to be."""
         self._scheduler.start()
+        threading.Thread(target=self._watch, name="scheduler-clock-watch", daemon=True).start()
         for duty in self.duties.values():
             duty.wake()
 
@@ -133,6 +144,23 @@ class Metronome:
 
     def stop(self) -> None:
         """Call nothing more; returns when every call under way has returned."""
+        self._stopped.set()
         for duty in self.duties.values():
             duty.stop()
         self._scheduler.shutdown(wait=True)
+
+    def _watch(self) -> None:
+        """Wake every duty when the wall clock is set.
+
+        APScheduler waits for an hour of the wall clock: after it is set back, a duty would
+        sleep until that hour comes again.
+        """
+        wall, monotonic = clock.now(), time.monotonic()
+        while not self._stopped.wait(_WATCH_SECONDS):
+            passed = timedelta(seconds=time.monotonic() - monotonic)
+            jump = clock.now() - wall - passed
+            wall, monotonic = clock.now(), time.monotonic()
+            if abs(jump) > JUMP:
+                log.warning("the clock was set", by=jump.total_seconds())
+                for duty in self.duties.values():
+                    duty.wake()

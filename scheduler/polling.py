@@ -39,7 +39,8 @@ class Polling:
             return replace(self._at(_IDLER), concurrency=self.least_concurrency, empty_polls=0)
         if running / self.concurrency > self.load_factor:
             more = min(self.max_concurrency, -int(-self.concurrency * _SLOWER // 1))
-            return replace(self._at(_FASTER), concurrency=max(self.concurrency, more), empty_polls=0)
+            level = max(self.concurrency, more)
+            return replace(self._at(_FASTER), concurrency=level, empty_polls=0)
         return replace(self._at(_SLOWER), empty_polls=0)
 
     def _at(self, factor: float) -> Polling:

@@ -43,7 +43,7 @@ from scheduler.storage.base import DEFAULT_TTL
 
 EXPANDER, EXECUTOR = "expander", "executor"
 MAX_CONCURRENCY = 10_000
-_DECLARE_TRIES = 5
+_DECLARE_TRIES = 20
 
 
 class JobQueue:
@@ -247,21 +247,31 @@ class JobQueue:
     def _write_declared(
         self, declared: Callable[[datetime], list[Schedule]], *, modules: tuple[str, ...]
     ) -> list[Change]:
-        """Reconcile and write. Who comes second sees what the first wrote, and tries again."""
-        for last in (False,) * (_DECLARE_TRIES - 1) + (True,):
+        """Reconcile and write; what was written.
+
+        Who loses a race for a schedule looks again, and finds it as the winner wrote it.
+        """
+        written: list[Change] = []
+        for _ in range(_DECLARE_TRIES):
             now = clock.now()
             stored = {schedule.name: schedule for schedule in self.storage.list_schedules()}
             changes = reconcile(declared(now), stored, modules=modules, now=now)
-            try:
-                for change in changes:
-                    self.storage.save_schedule(change.after)
-            except StaleSchedule:
-                if last:
-                    raise
-                continue
-            self._wake(EXPANDER)
-            return changes
-        return []
+            won = [change for change in changes if self._is_written(change)]
+            written += won
+            if len(won) == len(changes):
+                self._wake(EXPANDER)
+                return written
+        raise StaleSchedule(
+            f"schedules: written by others {_DECLARE_TRIES} times while being declared; "
+            "do two versions of the code declare them differently?"
+        )
+
+    def _is_written(self, change: Change) -> bool:
+        try:
+            self.storage.save_schedule(change.after)
+        except StaleSchedule:
+            return False
+        return True
 
     def _new_job(
         self,
@@ -339,9 +349,10 @@ class JobQueue:
         if metronome is None:
             return 0
         metronome.stop()
-        left_running = self.executor.drain(check_duration("grace", grace, zero=True))
-        self._runner.close()
-        return left_running
+        try:
+            return self.executor.drain(check_duration("grace", grace, zero=True))
+        finally:
+            self._runner.close()
 
     def process_next_batch(self) -> datetime | None:
         """Acquire what is due, start it, settle what ended; when to be called next.
@@ -421,12 +432,10 @@ def _polling(
         max_empty_polls=check_integer("queue: max_empty_polls", max_empty_polls, 1),
         load_factor=load_factor,
         least_concurrency=level,
-        max_concurrency=check_integer(
-            "queue: max_concurrency", highest, level, MAX_CONCURRENCY
-        ),
+        max_concurrency=check_integer("queue: max_concurrency", highest, level, MAX_CONCURRENCY),
     )
 
 
 def worker_name() -> str:
-    """The name of this process as jobs record it: host, pid, and a part that tells restarts apart."""
+    """This process as jobs record it: host, pid, and a part that tells restarts apart."""
     return f"{socket.gethostname()[:100]}:{os.getpid()}:{secrets.token_hex(3)}"

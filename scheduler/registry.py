@@ -27,6 +27,7 @@ from scheduler.signature import Signature, to_json
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 _MARK = "__scheduler_jobs__"
 _NAME_LENGTH = 255
+_CENTURY = timedelta(days=36_525)
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,8 @@ def job(
     `@job`, `@job(every(minutes=15))`, `@job(rule, name=…, max_retries=3)`. The function comes
     back unchanged. `name` is the function's own unless given. `data` is what each occurrence
     passes as keyword arguments. `timeout` and `grace` are seconds or timedeltas. `queue` and
-    `max_retries` None are those of the JobQueue. A lower `priority` number runs first. A function may carry several
-    @job with different names. Raises InvalidOption, InvalidRule or InvalidData.
+    `max_retries` None are those of the JobQueue. A lower `priority` number runs first. A function
+    may carry several @job with different names. Raises InvalidOption, InvalidRule or InvalidData.
     """
     if callable(rule) and not isinstance(rule, (Rule, Mapping)):
         return mark(rule, define(rule, name=None))
@@ -193,21 +194,25 @@ def check_integer(what: str, value: object, low: int, high: int = 2**31 - 1) -> 
 
 
 def check_duration(what: str, value: object, *, zero: bool = False) -> timedelta:
-    """`value`, seconds or a timedelta, as a timedelta above zero (with `zero`: or zero)."""
+    """`value`, seconds or a timedelta, as a timedelta above zero (with `zero`: or zero).
+
+    At most 100 years, so that it can be added to an instant.
+    """
     try:
         duration = value if isinstance(value, timedelta) else timedelta(seconds=value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         duration = timedelta(-1)
-    if isinstance(value, bool) or duration < timedelta(0) or (not zero and not duration):
-        least = "0 or more" if zero else "above 0"
-        raise InvalidOption(what, value, f"is not a number of seconds {least}")
+    is_refused = isinstance(value, bool) or duration < timedelta(0) or duration > _CENTURY
+    if is_refused or (not zero and not duration):
+        least = "from 0" if zero else "above 0"
+        raise InvalidOption(what, value, f"is not a number of seconds {least} to 100 years")
     return duration
 
 
 def check_catch_up(what: str, value: object) -> CatchUp:
     """`value` as a catch-up policy."""
     try:
-        return CatchUp(value)
+        return CatchUp(str(value))
     except ValueError:
         allowed = ", ".join(CatchUp)
         raise InvalidOption(what, value, f"is not one of {allowed}") from None
@@ -303,7 +308,7 @@ def _import(name: str) -> ModuleType:
                 "give --modules or SCHEDULER_MODULES"
             ) from None
         raise _import_failed(name, error) from error
-    except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a module may raise
+    except (Exception, SystemExit) as error:  # whatever a module may raise
         raise _import_failed(name, error) from error
 
 

@@ -54,8 +54,11 @@ def short(value: Any, width: int = 60) -> str:
 
 
 def rule_text(rule: Mapping[str, Any]) -> str:
-    """A rule in a few words."""
-    if "every" in rule:
-        unit = str(rule["unit"])
-        return f"every {rule['every']} {unit}" if rule["every"] != 1 else f"every {unit[:-1]}"
-    return short(dict(rule))
+    """A stored rule as a sentence; its JSON if this version cannot read it."""
+    from scheduler.errors import InvalidRule
+    from scheduler.rules import explain, rule_from_json
+
+    try:
+        return explain(rule_from_json(rule))
+    except InvalidRule:
+        return short(dict(rule))

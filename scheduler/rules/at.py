@@ -42,6 +42,9 @@ class At(Rule):
         stored = {"at": [stamp_text(stamp) for stamp in self.at]}
         return stored | policies_json(self.gap, self.fold)
 
+    def is_wall_only(self) -> bool:
+        return Rule.is_wall_only(self) and all(stamp.tzinfo is None for stamp in self.at)
+
     def starts_itself(self) -> bool:
         return True
 

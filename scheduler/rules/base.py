@@ -13,18 +13,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 from zoneinfo import ZoneInfo
 
 from scheduler.rules import refusals
+from scheduler.rules.calendars import Calendar, admitted, calendar
+from scheduler.rules.existence import checked
 from scheduler.rules.instants import END, FIRST, aware_micros, to_instant, to_instants, to_micros
 from scheduler.rules.moments import parse_stamp, stamp_text
 from scheduler.rules.refusals import refuse
-from scheduler.rules.series import Clipped, Limited, Series
+from scheduler.rules.series import Clipped, Limited, Series, Unbound
 from scheduler.rules.zones import in_years, stamp_micros, zone
-
-if TYPE_CHECKING:
-    from scheduler.rules.calendars import Calendar
 
 DEFAULT_ZONE = "UTC"
 CalendarData = Mapping[Any, Any] | Iterable[date]
@@ -118,7 +117,7 @@ class Rule(_Remembered, ABC):
         return dataclasses.replace(self, **changes) if changes else self
 
     def within(self, outer: Rule, place: ZoneInfo) -> Self:
-        """This rule as a part of `outer`: the zone and the anchor it lacks are those of the whole."""
+        """This rule as a part of `outer`, whose zone and anchor it has where it lacks its own."""
         return dataclasses.replace(
             self, timezone=self.timezone or place.key, anchor=self.anchor or outer.anchor
         )
@@ -129,20 +128,16 @@ class Rule(_Remembered, ABC):
         A calendar is plain data such as {"weekdays": ["mon", "tue"], "times": [["09:00",
         "17:00"]]}, or dates (those of a `holidays` object are). Raises InvalidRule.
         """
-        from scheduler.rules.calendars import calendar
-
         added = tuple(calendar(given, "only_on") for given in calendars)
-        return dataclasses.replace(self, kept_on=self.kept_on + added)
+        return checked(dataclasses.replace(self, kept_on=self.kept_on + added))
 
     def except_(self, *given: CalendarData | Rule) -> Self:
         """This rule without the instants in any of the calendars, or of any of the rules, given.
 
         Removal never moves another occurrence. Raises InvalidRule.
         """
-        from scheduler.rules.calendars import calendar
-
         added = tuple(x if isinstance(x, Rule) else calendar(x, "except") for x in given)
-        return dataclasses.replace(self, exceptions=self.exceptions + added)
+        return checked(dataclasses.replace(self, exceptions=self.exceptions + added))
 
     def depth(self) -> int:
         """How many rules deep this one is made of rules; 0 for a plain one."""
@@ -185,6 +180,21 @@ class Rule(_Remembered, ABC):
         """Whether the series has a first occurrence of its own, from which a limit counts."""
         return self.start_date is not None
 
+    def is_wall_only(self) -> bool:
+        """Whether everything in it is wall clock, so that any zone gives much the same set."""
+        stamps = (self.start_date, self.end_date)
+        return all(stamp is None or stamp.tzinfo is None for stamp in stamps) and all(
+            given.is_wall_only() if isinstance(given, Rule) else given.tz is None
+            for given in (*self.kept_on, *self.exceptions)
+        )
+
+    def has_annual(self) -> bool:
+        """Whether a calendar of it, or of a member, is by days of the year."""
+        return any(
+            given.has_annual() if isinstance(given, Rule) else bool(given.annual)
+            for given in (*self.kept_on, *self.exceptions)
+        )
+
     def series(self) -> Series:
         """The set of instants this rule denotes."""
         try:
@@ -204,8 +214,6 @@ class Rule(_Remembered, ABC):
         if lo > FIRST or hi < END:
             series = Clipped(series, lo, hi)
         if self.kept_on or self.exceptions:
-            from scheduler.rules.calendars import admitted
-
             series = admitted(series, self, place)
         if self.limit is not None:
             series = Limited(series, self._limit_start(lo), self.limit)
@@ -227,7 +235,7 @@ class Rule(_Remembered, ABC):
             return lo
         if self.anchor is None:
             hint = "give a start_date from which it counts"
-            raise refuse("limit", self.limit, "has no start to count from", hint)
+            raise Unbound("limit", self.limit, "has no start to count from", hint)
         return to_micros(self.anchor)
 
     def _check_bounds(self, place: ZoneInfo | None) -> None:

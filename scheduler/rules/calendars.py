@@ -11,13 +11,22 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
 from scheduler.rules import refusals
 from scheduler.rules.days import weekday_of
-from scheduler.rules.instants import DAY, END, EPOCH_ORDINAL, FIRST, HOUR, MINUTE, SECOND
+from scheduler.rules.instants import (
+    DAY,
+    END,
+    EPOCH_ORDINAL,
+    FIRST,
+    HOUR,
+    MINUTE,
+    SECOND,
+    wall_reading,
+)
 from scheduler.rules.moments import parse_date
 from scheduler.rules.refusals import refuse
 from scheduler.rules.series import Search, Series, Union, Without
@@ -119,10 +128,11 @@ class _Clock:
         """Whether `instant` is in the calendar, and instants [since, until) where that holds."""
         segment = self._line.segment(instant)
         day, time = divmod(instant + segment.offset, DAY)
-        if day > self._last:
-            return False, min(instant, (self._last + 2) * DAY), END
-        if day < self._first:
-            return False, FIRST, max(instant + 1, (self._first - 1) * DAY)
+        # A day more on either side: instants are not readings.
+        if day > self._last + 1:
+            return False, (self._last + 2) * DAY - segment.offset, END
+        if day < self._first - 1:
+            return False, FIRST, (self._first - 1) * DAY - segment.offset
         inside = self._has_day(day)
         since, until = 0, DAY
         if inside and self._calendar.times:
@@ -183,7 +193,7 @@ class Kept(Series):
                 search.found()
                 yield at, min(until, hi)
             else:
-                search.step()
+                search.step(at)
             at = self.inner.after(until - 1)
 
     def ascending(self, lo: int, hi: int) -> Iterator[int]:
@@ -199,7 +209,7 @@ class Kept(Series):
                 search.found()
                 yield from self.inner.descending(max(since, lo), at + 1)
             else:
-                search.step()
+                search.step(at)
             at = next(self.inner.descending(lo, since), None) if since > lo else None
 
     def count(self, lo: int, hi: int) -> int:
@@ -372,5 +382,5 @@ def _time(value: object, field: str) -> int:
 def _time_text(time: int) -> str:
     if time == DAY:
         return "24:00"
-    text = (datetime.min + (datetime.resolution * time)).time().isoformat()
+    text = wall_reading(time).time().isoformat()
     return text.removesuffix(":00") if len(text) == 8 else text

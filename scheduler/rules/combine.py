@@ -39,7 +39,14 @@ class Combined(Rule):
 
     def depth(self) -> int:
         excepted = (x.depth() for x in self.exceptions if isinstance(x, Rule))
-        return 1 + max(*(member.depth() for member in self.members), *excepted)
+        return 1 + max([*(member.depth() for member in self.members), *excepted])
+
+    def is_wall_only(self) -> bool:
+        members = (member.is_wall_only() for member in self.members)
+        return Rule.is_wall_only(self) and all(members)
+
+    def has_annual(self) -> bool:
+        return Rule.has_annual(self) or any(member.has_annual() for member in self.members)
 
     def _to_json(self) -> dict[str, Any]:
         return {self.kind: [member.to_json() for member in self.members]}
@@ -156,5 +163,7 @@ def all_of(
 def _rules(field: str, rules: Sequence[object]) -> tuple[Rule, ...]:
     for rule in rules:
         if not isinstance(rule, Rule):
-            raise refuse(field, rule, "is not a rule", "make it with every(), cron(), rrule(), at()")
+            raise refuse(
+                field, rule, "is not a rule", "make it with every(), cron(), rrule(), at()"
+            )
     return tuple(rules)  # type: ignore[arg-type]

@@ -15,8 +15,16 @@ from itertools import pairwise, zip_longest
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
+from scheduler.rules import refusals
 from scheduler.rules.base import Rule
-from scheduler.rules.cron_fields import CronFields, DaysOfMonth, DaysOfWeek, parse_cron, values
+from scheduler.rules.cron_fields import (
+    LONGEST,
+    CronFields,
+    DaysOfMonth,
+    DaysOfWeek,
+    parse_cron,
+    values,
+)
 from scheduler.rules.days import FixedTimes, KindDays, times_of_day
 from scheduler.rules.existence import checked
 from scheduler.rules.instants import FIRST, HOUR
@@ -38,7 +46,7 @@ class Cron(Rule):
     kind: ClassVar[str] = "cron"
 
     def _check(self) -> None:
-        compiled(self.cron)
+        compiled(refusals.text("cron", self.cron, LONGEST))
         object.__setattr__(self, "cron", self.cron.strip(" \t"))
 
     def _to_json(self) -> dict[str, Any]:
@@ -164,4 +172,3 @@ def fixed_time(pattern: Pattern, stretch: Stretch) -> list[int]:
             if next(lost, None) is not None:
                 found.add(after.lo)
     return sorted(found)
-

@@ -15,8 +15,8 @@ from scheduler.rules import refusals
 from scheduler.rules.refusals import refuse
 
 LONGEST = 255
-_MONTHS = "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split()
-_WEEKDAYS = "SUN MON TUE WED THU FRI SAT".split()
+_MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
+_WEEKDAYS = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,9 +216,7 @@ def _mask(field: Field, item: str) -> int:
         low = _value(field, first)
         high = _value(field, last) if last else (field.highest if step else low)
     if low > high:
-        hint = f"write {first}-{field.highest},{field.lowest}-{last}"
-        if field is WEEKDAY:
-            hint = _split_week(first, last)
+        hint = f"write {_split_range(field, first, last)}"
         raise _refuse(field, item, "runs backwards, and a range does not wrap round", hint)
     stride = _step(field, item, step) if step else 1
     return sum(1 << value for value in range(low, high + 1, stride))
@@ -246,15 +244,19 @@ def _value(field: Field, text: str) -> int:
     return named
 
 
-def _split_week(first: str, last: str) -> str:
-    low = first if first.isdigit() else first.upper()
-    high = last if last.isdigit() else last.upper()
-    if first.isdigit():
-        return f"write {low}-7,1-{high}" if high != "0" else f"write {low}-7"
-    until_sunday = f"{low}-SAT,SUN" if low != "SAT" else "SAT,SUN"
-    if high == "SUN":
-        return f"write {until_sunday}"
-    return f"write {until_sunday},MON-{high}" if high != "MON" else f"write {until_sunday},MON"
+def _split_range(field: Field, first: str, last: str) -> str:
+    """The list that means what a backwards range wanted: `22-23,0-2`, `fri-sat,sun-mon`."""
+    names = sorted(field.names, key=field.names.__getitem__)
+    if first[0].isdigit():
+        top, bottom = str(field.highest), "1" if field is WEEKDAY else str(field.lowest)
+    elif first.islower():
+        top, bottom = names[-1].lower(), names[0].lower()
+    else:
+        top, bottom = names[-1], names[0]
+    runs = [(first, top), (bottom, last)]
+    if field is WEEKDAY and last == "0":
+        runs.pop()
+    return ",".join(low if low == high else f"{low}-{high}" for low, high in runs)
 
 
 def _malformed(field: Field, item: str) -> Exception:

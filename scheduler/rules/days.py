@@ -49,7 +49,26 @@ def year_kind(year: int) -> YearKind:
 class Days(ABC):
     """A set of dates."""
 
-    __slots__ = ()
+    __slots__ = ("_near",)
+
+    def __init__(self) -> None:
+        # (first day, first day of the next, offsets) of the year that was asked for last.
+        self._near: tuple[int, int, Offsets] = (0, 0, ())
+
+    def first(self, day: int) -> int | None:
+        """The first day at or after `day`, or None."""
+        base, end, offsets = self._near
+        if not base <= day < end:
+            if not FIRST_DAY <= day <= LAST_DAY:
+                return next(self.ascending(day, LAST_DAY + 1), None)
+            year = year_of(day)
+            base, offsets = new_year(year), self.offsets(year)
+            end = base + (366 if isleap(year) else 365)
+            self._near = base, end, offsets
+        index = bisect_left(offsets, day - base)
+        if index < len(offsets):
+            return base + offsets[index]
+        return next(self.ascending(end, LAST_DAY + 1), None)
 
     @abstractmethod
     def offsets(self, year: int) -> Offsets:
@@ -107,6 +126,7 @@ class KindDays(Days):
     __slots__ = ("_found", "find")
 
     def __init__(self, find: Callable[[int], Offsets]) -> None:
+        super().__init__()
         self.find = find
         self._found: dict[YearKind, Offsets] = {}
 
@@ -130,7 +150,9 @@ class Times(Sequence[int]):
 
     __slots__ = ("_hours", "_minutes", "_seconds")
 
-    def __init__(self, hours: Sequence[int], minutes: Sequence[int], seconds: Sequence[int]) -> None:
+    def __init__(
+        self, hours: Sequence[int], minutes: Sequence[int], seconds: Sequence[int]
+    ) -> None:
         self._hours = [hour * 3600 * SECOND for hour in hours]
         self._minutes = [minute * 60 * SECOND for minute in minutes]
         self._seconds = [second * SECOND for second in seconds]
@@ -193,7 +215,7 @@ class DayPattern(Pattern):
             times = self.times(day)
             if not times:
                 search = search or Search("rrule")
-                search.step()
+                search.step(day * DAY)
                 continue
             search = None
             base = day * DAY
@@ -211,7 +233,7 @@ class DayPattern(Pattern):
             times = self.times(day)
             if not times:
                 search = search or Search("rrule")
-                search.step()
+                search.step(day * DAY)
                 continue
             search = None
             base = day * DAY
@@ -246,6 +268,18 @@ class FixedTimes(DayPattern):
     def __init__(self, days: Days, times: Sequence[int]) -> None:
         super().__init__(days)
         self._times = times
+
+    def first(self, lo: int, hi: int) -> int | None:
+        day, time = divmod(lo, DAY)
+        times = self._times
+        index = bisect_left(times, time)
+        if index == len(times):
+            day, index = day + 1, 0
+        on = self.days.first(day)
+        if on is None or not times:
+            return None
+        found = on * DAY + times[index if on == day else 0]
+        return found if found < hi else None
 
     def times(self, day: int) -> Sequence[int]:
         return self._times

@@ -28,7 +28,7 @@ from scheduler.rules.instants import (
     wall_micros,
 )
 from scheduler.rules.refusals import refuse
-from scheduler.rules.series import Series, Steady
+from scheduler.rules.series import Series, Steady, Unbound
 from scheduler.rules.timeline import Timeline, timeline
 from scheduler.rules.wall import Pattern, WallSeries, by_policy
 from scheduler.rules.zones import stamp_micros
@@ -73,6 +73,9 @@ class Interval(Rule):
     def _to_json(self) -> dict[str, Any]:
         return {"every": self.every, "unit": self.unit} | policies_json(self.gap, self.fold)
 
+    def is_wall_only(self) -> bool:
+        return self.unit not in ELAPSED and Rule.is_wall_only(self)
+
     def starts_itself(self) -> bool:
         return True
 
@@ -95,7 +98,7 @@ class Interval(Rule):
             return self.start_date
         if self.anchor is None:
             hint = "give a start_date, or bind the rule to an anchor"
-            raise refuse("start_date", "nothing", "was given, so the interval has no phase", hint)
+            raise Unbound("start_date", "nothing", "was given, so the interval has no phase", hint)
         return self.anchor.replace(microsecond=0)
 
     def _first(self, place: ZoneInfo) -> int:
@@ -118,6 +121,10 @@ class SteadyReadings(Pattern):
 
     def __init__(self, first: int, step: int) -> None:
         self._steady = Steady(first, step)
+
+    def first(self, lo: int, hi: int) -> int | None:
+        found = self._steady.after(lo - 1)
+        return found if found is not None and found < hi else None
 
     def ascending(self, lo: int, hi: int) -> Iterator[int]:
         return self._steady.ascending(lo, min(hi, END))
@@ -158,6 +165,10 @@ class Months(Pattern):
         on = date.fromordinal(max(wall, FIRST) // DAY + EPOCH_ORDINAL)
         k = max(0, (on.year * 12 + on.month - 1 - self.month) // self.step)
         return k if self.reading(k) >= wall else k + 1
+
+    def first(self, lo: int, hi: int) -> int | None:
+        found = self.reading(self.first_at_or_after(lo))
+        return found if found < min(hi, END) else None
 
     def ascending(self, lo: int, hi: int) -> Iterator[int]:
         k, hi = self.first_at_or_after(lo), min(hi, END)

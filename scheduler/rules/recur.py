@@ -78,9 +78,7 @@ def parse_recur(text: object) -> Recur:
         raise missing("rrule: FREQ", f"give one of {', '.join(FREQUENCIES)}")
     freq = refusals.choice("rrule: FREQ", parts["FREQ"], FREQUENCIES)
     _check_table(freq, parts)
-    lists = {
-        name.lower(): _numbers(name, parts[name]) for name in _LISTS if name in parts
-    }
+    lists = {name.lower(): _numbers(name, parts[name]) for name in _LISTS if name in parts}
     return Recur(
         freq=freq,
         interval=_positive("INTERVAL", parts.get("INTERVAL", "1")),
@@ -88,7 +86,7 @@ def parse_recur(text: object) -> Recur:
         until=_until(parts["UNTIL"]) if "UNTIL" in parts else None,
         byday=_weekdays(freq, parts) if "BYDAY" in parts else (),
         wkst=_weekday(parts["WKST"]) if "WKST" in parts else 0,
-        **lists,  # type: ignore[arg-type]  # only the names of _LISTS, all of them tuples
+        **lists,
     )
 
 
@@ -157,7 +155,9 @@ def _weekdays(freq: str, parts: dict[str, str]) -> tuple[tuple[int, int], ...]:
     for item in parts["BYDAY"].split(","):
         match = _BYDAY.fullmatch(item)
         if match is None:
-            raise refuse("rrule: BYDAY", item or parts["BYDAY"], "is not a weekday", "such as MO or -1FR")
+            raise refuse(
+                "rrule: BYDAY", item or parts["BYDAY"], "is not a weekday", "such as MO or -1FR"
+            )
         number = int(match[1]) if match[1] else 0
         if match[1] and not 1 <= abs(number) <= 53:
             raise refuse("rrule: BYDAY", item, "has a number that is not in 1–53 or -53–-1")

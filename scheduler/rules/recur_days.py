@@ -103,6 +103,7 @@ class PhasedDays(Days):
     __slots__ = ("_filter", "_freq", "_interval", "_kept", "_start", "_wkst")
 
     def __init__(self, filtered: KindDays, recur: Recur, start: int) -> None:
+        super().__init__()
         self._filter = filtered
         self._freq = recur.freq
         self._interval = recur.interval
@@ -162,5 +163,3 @@ def day_phase(recur: Recur, start: int) -> Days:
     if recur.interval == 1 or recur.is_subdaily:
         return filtered
     return PhasedDays(filtered, recur, start)
-
-

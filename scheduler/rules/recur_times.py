@@ -47,7 +47,7 @@ def recur_pattern(recur: Recur, start: datetime) -> Pattern:
         if recur.bysetpos and recur.freq == "DAILY":
             return FixedTimes(days, chosen(times, recur.bysetpos))
         if recur.bysetpos:
-            return ChosenPattern(ChosenDays(days, times, recur))
+            return ChosenPattern(ChosenDays(days, times, recur, start))
         return FixedTimes(days, times)
     within = _within(recur, minutes, seconds)
     if recur.interval == 1 and not recur.bysetpos:
@@ -191,8 +191,11 @@ class Strides(Pattern):
         search = Search("rrule")
         for step in run:
             day, time = divmod(step, DAY)
-            if not self._steps.keeps(time) or next(self._days.ascending(day, day + 1), None) is None:
-                search.step()
+            if (
+                not self._steps.keeps(time)
+                or next(self._days.ascending(day, day + 1), None) is None
+            ):
+                search.step(step)
                 continue
             search.found()
             for inner in self._steps.within[::sign]:
@@ -203,9 +206,11 @@ class Strides(Pattern):
 class ChosenDays(Days):
     """The dates of weeks, months or years from which BYSETPOS chose at least one time."""
 
-    __slots__ = ("_days", "_kept", "_recur", "_times")
+    __slots__ = ("_days", "_kept", "_recur", "_start", "_times")
 
-    def __init__(self, days: Days, times: Sequence[int], recur: Recur) -> None:
+    def __init__(self, days: Days, times: Sequence[int], recur: Recur, start: datetime) -> None:
+        super().__init__()
+        self._start = start.replace(hour=0, minute=0, second=0)
         self._days = days
         self._times = times
         self._recur = recur
@@ -216,14 +221,24 @@ class ChosenDays(Days):
 
     def times(self, year: int) -> dict[int, tuple[int, ...]]:
         """The times chosen on each day of `year`, by offset, ascending."""
-        alike = self._recur.interval == 1 and self._recur.freq != "WEEKLY"
-        key: object = year_kind(year) if alike else year
+        key = (year_kind(year), self._phase(year))
         found = self._kept.get(key)
         if found is None:
             if len(self._kept) >= _KEPT:
                 self._kept.clear()
             found = self._kept[key] = self._choose(year)
         return found
+
+    def _phase(self, year: int) -> int:
+        """Where the intervals stand at the beginning of `year`."""
+        start, interval = self._start, self._recur.interval
+        match self._recur.freq:
+            case "YEARLY":
+                return (year - start.year) % interval
+            case "MONTHLY":
+                return ((year - start.year) * 12 - start.month) % interval
+            case _:
+                return (new_year(year) - wall_micros(start) // DAY) % (7 * interval)
 
     def _choose(self, year: int) -> dict[int, tuple[int, ...]]:
         found: dict[int, tuple[int, ...]] = {}

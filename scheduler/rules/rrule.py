@@ -14,12 +14,13 @@ from functools import lru_cache
 from typing import Any, ClassVar, Final
 from zoneinfo import ZoneInfo
 
+from scheduler.rules import refusals
 from scheduler.rules.base import Rule
 from scheduler.rules.every import check_policies, policies_json
 from scheduler.rules.existence import checked, refuse_if_impossible
 from scheduler.rules.instants import END, SECOND, to_micros, wall_micros, wall_reading
 from scheduler.rules.moments import parse_stamp, stamp_text
-from scheduler.rules.recur import Recur, parse_recur
+from scheduler.rules.recur import LONGEST, Recur, parse_recur
 from scheduler.rules.recur_times import recur_pattern
 from scheduler.rules.refusals import missing, refuse
 from scheduler.rules.series import Clipped, Including, Limited, Listed, Series, Without
@@ -44,7 +45,7 @@ class RRule(Rule):
     kind: ClassVar[str] = "rrule"
 
     def _check(self) -> None:
-        _recur(self.rrule)
+        _recur(refusals.text("rrule", self.rrule, LONGEST))
         if self.dtstart is None:
             raise missing("dtstart", "it gives the phase and the time of day")
         start = parse_stamp(self.dtstart, "dtstart").replace(microsecond=0)
@@ -59,6 +60,10 @@ class RRule(Rule):
             if given := getattr(self, field):
                 stored[field] = [stamp_text(stamp) for stamp in given]
         return stored | policies_json(self.gap, self.fold)
+
+    def is_wall_only(self) -> bool:
+        given = (self.dtstart, *self.exdate, *self.rdate)
+        return Rule.is_wall_only(self) and all(stamp.tzinfo is None for stamp in given)
 
     def starts_itself(self) -> bool:
         return True

@@ -20,26 +20,38 @@ SEARCH_STEPS: ContextVar[int] = ContextVar("search_steps", default=200_000)
 """How many fruitless steps a search takes before it gives up with an error."""
 
 
+class Unbound(InvalidRule):
+    """A rule was asked for occurrences before anyone said where it begins."""
+
+
 class SearchEnded(InvalidRule):
     """A search took all its steps and found nothing; the rule may or may not go on."""
+
+    span = 0
+    """How much time the second half of the search went through."""
 
 
 class Search:
     """The steps of one search for the next occurrence."""
 
-    __slots__ = ("_field", "_most", "_steps")
+    __slots__ = ("_field", "_most", "_since", "_steps")
 
     def __init__(self, field: str) -> None:
         self._field = field
+        self._since = 0
         self._most = self._steps = SEARCH_STEPS.get()
 
-    def step(self) -> None:
-        """Count a fruitless step; raises SearchEnded after too many."""
+    def step(self, at: int) -> None:
+        """Count a fruitless step at `at`; raises SearchEnded after too many."""
         self._steps -= 1
+        if self._steps == self._most // 2:
+            self._since = at
         if self._steps < 0:
             reason = f"gave no occurrence in {self._most} steps"
             hint = "it may be impossible; simplify it"
-            raise SearchEnded(self._field, "the rule", reason, hint)
+            ended = SearchEnded(self._field, "the rule", reason, hint)
+            ended.span = abs(at - self._since)
+            raise ended
 
     def found(self) -> None:
         """Start to count again."""
@@ -279,7 +291,7 @@ class Intersection(Series):
                 search.found()
                 hi = newest - 1
             else:
-                search.step()
+                search.step(newest)
                 hi = newest
 
     def after(self, instant: int) -> int | None:
@@ -301,7 +313,7 @@ class Intersection(Series):
                 candidate = found
                 if agreed == len(members):
                     return candidate
-                search.step()
+                search.step(candidate)
 
 
 class Without(Series):
@@ -344,4 +356,4 @@ def _difference(kept: Iterator[int], removed: Iterator[int], sign: int) -> Itera
             yield instant
             search.found()
         else:
-            search.step()
+            search.step(instant)

@@ -8,11 +8,17 @@ inverse.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from scheduler.rules.at import At
+from scheduler.rules.calendars import Calendar, calendar
+from scheduler.rules.combine import DEEPEST, MOST_MEMBERS, AllOf, AnyOf
+from scheduler.rules.cron import Cron
 from scheduler.rules.every import Interval
+from scheduler.rules.existence import checked
 from scheduler.rules.refusals import missing, refuse
+from scheduler.rules.rrule import RRule
 
 if TYPE_CHECKING:
     from scheduler.rules.base import Rule
@@ -22,8 +28,12 @@ POLICIES = frozenset({"gap", "fold"})
 _SHARED = ("timezone", "start_date", "end_date", "limit")
 OWN: dict[str, frozenset[str]] = {
     "every": POLICIES | {"unit"},
+    "cron": frozenset(),
+    "rrule": POLICIES | {"dtstart", "exdate", "rdate"},
+    "at": POLICIES,
+    "any": frozenset(),
+    "all": frozenset(),
 }
-DEEPEST = 5
 MOST_RULES = 1_000
 
 Given = dict[str, Any]
@@ -47,14 +57,62 @@ class Parser:
         kind = _kind(value)
         given = _given(kind, value)
         shared: Given = {key: given[key] for key in _SHARED if key in given}
-        return self._MAKERS[kind](self, given, shared, depth)
+        if "only_on" in given:
+            shared["kept_on"] = self._calendars(given["only_on"])
+        if "except" in given:
+            shared["exceptions"] = self._exceptions(given["except"], depth)
+        return checked(self._MAKERS[kind](self, given, shared, depth))
+
+    def _calendars(self, value: object) -> tuple[Calendar, ...]:
+        found = tuple(calendar(part, "only_on") for part in _list("only_on", value))
+        if not found:
+            raise refuse("only_on", "the list", "is empty", "leave it out to keep every occurrence")
+        return found
+
+    def _exceptions(self, value: object, depth: int) -> tuple[Calendar | Rule, ...]:
+        return tuple(
+            self.rule(part, _deeper("except", depth))
+            if _is_rule(part)
+            else calendar(part, "except")
+            for part in _list("except", value)
+        )
 
     def _every(self, given: Given, shared: Given, depth: int) -> Rule:
         if "unit" not in given:
             raise missing("unit", "give seconds, minutes, hours, days, weeks, months or years")
         return Interval(every=given["every"], unit=given["unit"], **_policies(given), **shared)
 
-    _MAKERS: ClassVar[dict[str, Callable[[Parser, Given, Given, int], Rule]]] = {"every": _every}
+    def _cron(self, given: Given, shared: Given, depth: int) -> Rule:
+        return Cron(cron=given["cron"], **shared)
+
+    def _rrule(self, given: Given, shared: Given, depth: int) -> Rule:
+        if "dtstart" not in given:
+            raise missing("dtstart", "it gives the phase and the time of day of an rrule")
+        for key in ("exdate", "rdate"):
+            shared[key] = given.get(key, ())
+        return RRule(rrule=given["rrule"], dtstart=given["dtstart"], **_policies(given), **shared)
+
+    def _at(self, given: Given, shared: Given, depth: int) -> Rule:
+        return At(at=given["at"], **_policies(given), **shared)
+
+    def _any(self, given: Given, shared: Given, depth: int) -> Rule:
+        return AnyOf(members=self._members("any", given, depth), **shared)
+
+    def _all(self, given: Given, shared: Given, depth: int) -> Rule:
+        return AllOf(members=self._members("all", given, depth), **shared)
+
+    def _members(self, kind: str, given: Given, depth: int) -> tuple[Rule, ...]:
+        deeper = _deeper(kind, depth)
+        return tuple(self.rule(member, deeper) for member in _list(kind, given[kind]))
+
+    _MAKERS: ClassVar[dict[str, Callable[[Parser, Given, Given, int], Rule]]] = {
+        "every": _every,
+        "cron": _cron,
+        "rrule": _rrule,
+        "at": _at,
+        "any": _any,
+        "all": _all,
+    }
 
 
 def rule_from_json(value: Mapping[str, Any]) -> Rule:
@@ -88,6 +146,25 @@ def _given(kind: str, value: Mapping[object, object]) -> Given:
         elif key == kind:
             raise missing(kind, "null is not a value here")
     return given
+
+
+def _deeper(field: str, depth: int) -> int:
+    """The depth of the rules inside; refused before anything inside is looked at."""
+    if depth == DEEPEST:
+        raise refuse(field, "the rule", f"nests deeper than {DEEPEST}")
+    return depth + 1
+
+
+def _list(field: str, value: object) -> Sequence[object]:
+    if not isinstance(value, (list, tuple)):
+        raise refuse(field, value, "is not a list")
+    if len(value) > MOST_MEMBERS:
+        raise refuse(field, "the list", f"has more than {MOST_MEMBERS} members")
+    return value
+
+
+def _is_rule(value: object) -> bool:
+    return isinstance(value, Mapping) and any(kind in value for kind in OWN)
 
 
 def _policies(given: Given) -> Given:

@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -189,7 +190,7 @@ def resolve_in(stretch: Stretch, wall: int, gap: str, fold: str) -> tuple[int, .
 
 
 def _offset_before_gap(stretch: Stretch, wall: int) -> int:
-    for before, after in zip(stretch.segments, stretch.segments[1:], strict=False):
+    for before, after in pairwise(stretch.segments):
         if after.lo + before.offset <= wall < after.lo + after.offset:
             return before.offset
     raise AssertionError("a reading without a pass is in a gap")  # pragma: no cover

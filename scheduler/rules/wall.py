@@ -34,6 +34,9 @@ class Pattern(ABC):
     def count(self, lo: int, hi: int) -> int:
         """How many readings lie in [lo, hi)."""
 
+    def first(self, lo: int, hi: int) -> int | None:
+        """The first reading of [lo, hi), or None."""
+        return next(self.ascending(lo, hi), None)
 
 
 Landing = Callable[[Pattern, Stretch], list[int]]
@@ -71,12 +74,26 @@ def literally(pattern: Pattern, stretch: Stretch) -> list[int]:
 class WallSeries(Series):
     """The instants of a wall pattern in one zone."""
 
-    __slots__ = ("landing", "pattern", "timeline")
+    __slots__ = ("_near", "landing", "pattern", "timeline")
 
     def __init__(self, pattern: Pattern, timeline: Timeline, landing: Landing) -> None:
         self.pattern = pattern
         self.timeline = timeline
         self.landing = landing
+        # Where the last question was: the next one is mostly there too.
+        self._near = next(timeline.stretches(0, 1))
+
+    def after(self, instant: int) -> int | None:
+        lo = instant + 1
+        near = self._near
+        if not near.lo <= lo < near.hi:
+            near = self._near = next(self.timeline.stretches(lo, lo + 1))
+        if near.plain:
+            offset = near.segments[0].offset
+            wall = self.pattern.first(lo + offset, near.wall_hi)
+            if wall is not None:
+                return wall - offset if wall - offset < END else None
+        return next(self.ascending(lo, END), None)
 
     def ascending(self, lo: int, hi: int) -> Iterator[int]:
         while lo < hi:

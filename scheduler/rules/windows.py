@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from scheduler.rules.base import Rule
+from scheduler.rules.existence import checked
 from scheduler.rules.instants import END, FIRST, to_instant, to_instants
 from scheduler.rules.moments import parse_stamp
 from scheduler.rules.text import rule_from_json
@@ -37,5 +38,7 @@ def occurrences(
     )
     definition = rule if isinstance(rule, Rule) else rule_from_json(rule)
     anchor = to_instant(min(lo, END - 1))
-    series = definition.bound(timezone=timezone, anchor=anchor).series()
+    bound = definition.bound(timezone=timezone, anchor=anchor)
+    # A definition that left its zone open is complete, and completely checked, only now.
+    series = (checked(bound) if isinstance(rule, Mapping) else bound).series()
     return to_instants(series.ascending(lo, hi))

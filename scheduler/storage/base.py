@@ -91,8 +91,9 @@ class JobStorage(ABC):
     def get_scheduled_jobs(self, start: datetime, end: datetime | None = None) -> list[Job]:
         """Every pending job with `start` <= scheduled_at < `end` (None: no end), by that."""
         jobs = self.get_jobs_by_status(JobStatus.PENDING)
-        found = [j for j in jobs if start <= j.scheduled_at and (end is None or j.scheduled_at < end)]
-        return sorted(found, key=lambda job: (job.scheduled_at, job.id))
+        found = (job for job in jobs if start <= job.scheduled_at)
+        within = (job for job in found if end is None or job.scheduled_at < end)
+        return sorted(within, key=lambda job: (job.scheduled_at, job.id))
 
     def list_jobs(
         self,
@@ -269,7 +270,7 @@ class JobStorage(ABC):
         """
         self.get_job("")
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - many stores hold nothing
         """Let go of connections; the storage is not used afterwards."""
 
     def __enter__(self) -> Self:

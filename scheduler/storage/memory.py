@@ -59,7 +59,7 @@ class MemoryStorage(JobStorage):
                     raise DuplicateJob(f"job {job.id}: its id is already taken")
                 if key is not None and (key in self._occurrences or occurrences[key] > 1):
                     raise DuplicateJob(f"job {job.id}: its occurrence {key[1]} has a job already")
-            self._jobs.update((job.id, _in_utc(job)) for job in jobs)
+            self._jobs.update({job.id: _in_utc(job) for job in jobs})  # all, then written
             self._occurrences.update(occurrences)
 
     def get_job(self, job_id: str) -> Job | None:
@@ -212,7 +212,7 @@ class MemoryStorage(JobStorage):
 
 def _in_utc(value: Value) -> Value:
     """`value` with its instants in UTC, as every store gives them back. Raises NaiveTime."""
-    moved = {}
+    moved: dict[str, Any] = {}
     for field in fields(value):
         moment = getattr(value, field.name)
         if isinstance(moment, datetime) and moment.tzinfo is not UTC:

@@ -16,7 +16,11 @@ def open_storage(url: str) -> JobStorage:
     not answer, SchemaMismatch if its tables are not of this version.
     """
     storage = storage_for(url)
-    storage.prepare()
+    try:
+        storage.prepare()
+    except BaseException:
+        storage.close()
+        raise
     return storage
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import URL, Connection, Dialect, Engine, Table, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, ProgrammingError
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.sql.dml import Insert
 
@@ -39,7 +39,7 @@ def read_url(text: str) -> URL:
 def connect(url: URL) -> Engine:
     """An engine for `url`; nothing is connected yet.
 
-    Raises InvalidOption if the driver is not installed.
+    Raises InvalidOption if the driver is unknown or not installed.
     """
     try:
         if url.get_backend_name() == "sqlite":
@@ -57,6 +57,10 @@ def connect(url: URL) -> Engine:
             url.drivername,
             f"needs the driver {error.name}, which is not installed",
             f"pip install 'scheduler-service[{extra}]'",
+        ) from None
+    except NoSuchModuleError:
+        raise InvalidOption(
+            "database", url.drivername, "is not a known driver", "write sqlite:// or postgresql://"
         ) from None
 
 
@@ -96,6 +100,14 @@ def _begin_sqlite(connection: Connection) -> None:
 def reading(engine: Engine) -> Engine:
     """`engine` for transactions that only read: on SQLite they wait for no writer."""
     return engine.execution_options(**{_IMMEDIATE: False})
+
+
+def lacks_tables(error: DBAPIError) -> bool:
+    """Whether the database said that a table or a column is not there."""
+    # SQLite has no error code of its own for it.
+    said = str(error.orig)
+    missing = said.startswith(("no such table", "no such column")) or "has no column" in said
+    return isinstance(error, ProgrammingError) or missing
 
 
 def insert_new(dialect: Dialect, table: Table) -> Insert:

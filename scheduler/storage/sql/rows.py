@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
+
+from sqlalchemy import RowMapping
 
 from scheduler.model import (
     CatchUp,
@@ -31,7 +32,7 @@ def job_row(job: Job) -> dict[str, Any]:
     return row
 
 
-def row_job(row: Mapping[str, Any]) -> Job:
+def row_job(row: RowMapping) -> Job:
     """The job in a row of `jobs`."""
     values = {name: row[name] for name in _JOB_COLUMNS}
     values["status"] = JobStatus(values["status"])
@@ -48,7 +49,7 @@ def schedule_row(schedule: Schedule) -> dict[str, Any]:
     return row
 
 
-def row_schedule(row: Mapping[str, Any]) -> Schedule:
+def row_schedule(row: RowMapping) -> Schedule:
     """The schedule in a row of `schedules`."""
     values = {name: row[name] for name in _SCHEDULE_COLUMNS}
     values["status"] = ScheduleStatus(values["status"])
@@ -63,7 +64,7 @@ def skip_row(skip: Skip) -> dict[str, Any]:
     return row
 
 
-def row_skip(row: Mapping[str, Any]) -> Skip:
+def row_skip(row: RowMapping) -> Skip:
     """The skip in a row of `skips`."""
     values = {name: row[name] for name in _SKIP_COLUMNS}
     values["reason"] = SkipReason(values["reason"])

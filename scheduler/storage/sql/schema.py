@@ -26,7 +26,9 @@ def current_revision(connection: Connection) -> str | None:
     """The revision of the tables in this database; None if there are none."""
     if not inspect(connection).has_table(VERSION_TABLE):
         return None
-    return connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))  # noqa: S608
+    query = text(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608 - a constant
+    revision: str | None = connection.scalar(query)
+    return revision
 
 
 def check(connection: Connection) -> None:

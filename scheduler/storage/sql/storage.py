@@ -107,11 +107,11 @@ class SQLStorage(JobStorage):
             yield
         except IntegrityError:
             raise
-        except ProgrammingError as error:
-            raise SchemaMismatch(
-                f"database {self.url}: {_first_line(error)}; run: scheduler db upgrade"
-            ) from error
-        except (OperationalError, InterfaceError) as error:
+        except (ProgrammingError, OperationalError, InterfaceError) as error:
+            if dialects.lacks_tables(error):
+                raise SchemaMismatch(
+                    f"database {self.url}: {_first_line(error)}; run: scheduler db upgrade"
+                ) from error
             raise StorageUnavailable(f"database {self.url}: {_first_line(error)}") from error
         except StatementError as error:
             if not isinstance(error, DBAPIError):

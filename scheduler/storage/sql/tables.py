@@ -149,9 +149,7 @@ Index(
     postgresql_where=_PENDING,
 )
 # When the next pending job is due, whatever its priority.
-Index(
-    "jobs_pending_at", jobs.c.scheduled_at, sqlite_where=_PENDING, postgresql_where=_PENDING
-)
+Index("jobs_pending_at", jobs.c.scheduled_at, sqlite_where=_PENDING, postgresql_where=_PENDING)
 # Leases that ran out.
 Index(
     "jobs_leased",
