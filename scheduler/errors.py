@@ -25,6 +25,16 @@ def shown(value: object) -> str:
     return safe if len(text) <= SHOWN and len(safe) < SHOWN else safe[: SHOWN - 1] + "…"
 
 
+def described(error: BaseException) -> str:
+    """The kind of `error` and what it says, whatever somebody's own exception does."""
+    kind = type(error).__name__
+    try:
+        said = str(error)
+    except Exception:  # noqa: BLE001 - a broken __str__ is not worth losing an outcome
+        return f"{kind}: its text cannot be shown"
+    return f"{kind}: {said}" if said else kind
+
+
 class SchedulerError(Exception):
     """The root of everything this package raises on purpose."""
 

@@ -83,4 +83,4 @@ def _event_name(name: str) -> EventName:
     try:
         return EventName(name)
     except ValueError:
-        raise UnknownName("event", name, EventName) from None
+        raise UnknownName("event", name, [each.value for each in EventName]) from None

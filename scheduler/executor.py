@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from scheduler import clock, lifecycle
-from scheduler.errors import InvalidData, StorageError, StorageUnavailable
+from scheduler.errors import InvalidData, StorageError, StorageUnavailable, described
 from scheduler.events import Event, EventName
 from scheduler.logs import logger
 from scheduler.model import (
@@ -422,7 +422,7 @@ def _outcome(future: Future[Outcome]) -> Outcome:
         return Failed("cancelled")
     error = future.exception()
     if error is not None:
-        return Failed(f"{type(error).__name__}: {error}")
+        return Failed(described(error))
     # A subclass's process_job may hand back anything; a bare value is its result.
     outcome: object = future.result()
     if isinstance(outcome, (Failed, Released)):
@@ -431,5 +431,5 @@ def _outcome(future: Future[Outcome]) -> Outcome:
     try:
         to_json(result, "result")
     except InvalidData as refusal:
-        return Failed(f"{type(refusal).__name__}: {refusal}")
+        return Failed(described(refusal))
     return Completed(result)

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from scheduler.context import JobContext
-from scheduler.errors import SchedulerError
+from scheduler.errors import SchedulerError, described
 from scheduler.logs import logger
 from scheduler.model import Completed, Failed, Job, Outcome
 from scheduler.registry import JobDefinition, Registry
@@ -38,8 +38,12 @@ class HandlerRunner:
 
     @cached_property
     def _loop(self) -> asyncio.AbstractEventLoop:
-        loop = asyncio.new_event_loop()
-        threading.Thread(target=loop.run_forever, name="scheduler-asyncio", daemon=True).start()
+        runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+        loop = runner.get_loop()
+        thread = threading.Thread(
+            target=_serve, args=[runner], name="scheduler-asyncio", daemon=True
+        )
+        thread.start()
         return loop
 
     def start(self, job: Job) -> Future[Outcome]:
@@ -80,7 +84,7 @@ class HandlerRunner:
             future.cancel()
 
     def close(self) -> None:
-        """Let go of the threads; handlers under way are neither waited for nor interrupted.
+        """Let go of the threads: coroutines are cancelled, functions go on; nobody waits.
 
         A later `start` begins with new ones.
         """
@@ -110,6 +114,12 @@ class HandlerRunner:
             return _failure(job, error)
 
 
+def _serve(runner: asyncio.Runner) -> None:
+    """Run the loop of `runner` until it is stopped; then end what is left on it, and close it."""
+    with runner:
+        runner.get_loop().run_forever()
+
+
 def _perform(definition: JobDefinition, job: Job, arguments: dict[str, Any]) -> Outcome:
     try:
         return _outcome(definition.function(**arguments))
@@ -124,5 +134,4 @@ def _outcome(result: Any) -> Outcome:
 
 def _failure(job: Job, error: BaseException) -> Failed:
     log.warning("handler raised", job=job.name, id=job.id, exc_info=error)
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return Failed(text)
+    return Failed(described(error))

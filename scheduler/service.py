@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from enum import StrEnum
@@ -80,10 +81,11 @@ class Service:
         Returns how many handlers had to be left running: 0 is a clean stop. Only on the main
         thread, which receives the signals.
         """
+        until = None if duration is None else time.monotonic() + duration.total_seconds()
         previous = {each: signal.signal(each, self._on_signal) for each in _SIGNALS}
         try:
             started(self._start())
-            self._stopping.wait(None if duration is None else duration.total_seconds())
+            self._stopping.wait(None if until is None else until - time.monotonic())
             return self._stop()
         finally:
             for each, handler in previous.items():
@@ -105,11 +107,11 @@ class Service:
 
     def _stop(self) -> int:
         log.info("stopping", grace=self._grace.total_seconds())
-        if self.web is not None:
-            self.web.stop()
         if self._alone is not None:
             self._alone.stop()
         left_running = self.queue.stop(self._grace)
+        if self.web is not None:
+            self.web.stop()  # last, so that health checks are answered while jobs finish
         if left_running:
             log.warning("handlers left running; their jobs were given back", count=left_running)
         self.queue.storage.close()

@@ -126,7 +126,7 @@ class Signature:
         text = to_json(value, f"data: {name}")
         adapter = self._adapters.get(name)
         if adapter is None:
-            return value
+            return json.loads(text)  # a copy: what a handler does to it stays its own
         try:
             return adapter.validate_json(text, strict=True)
         except ValidationError as error:

@@ -88,7 +88,10 @@ def test_only_the_clock_reads_the_wall_clock() -> None:
     readers = [
         path.relative_to(ROOT).as_posix()
         for path in ROOT.rglob("*.py")
-        if any(call in path.read_text() for call in (".now(datetime", "now(UTC", "utcnow(", "time.time("))
+        if any(
+            call in path.read_text()
+            for call in (".now(datetime", "now(UTC", "utcnow(", "time.time(")
+        )
     ]
 
     assert readers == ["clock.py"]

@@ -173,7 +173,7 @@ def unprivileged(tmp_path: Path) -> Iterator[dict[str, Any]]:
         yield {
             "executable": executable,
             "cwd": work,
-            "env": _environment(packages),
+            "env": _environment(packages) | {"LD_LIBRARY_PATH": str(home / "python" / "lib")},
             "user": owner.pw_uid,
             "group": owner.pw_gid,
             "extra_groups": [],
@@ -201,7 +201,10 @@ def _reachable_python(home: Path) -> Path:
     there.parent.mkdir(parents=True)
     shutil.copy2(here, there)
     library = Path(sysconfig.get_path("stdlib"))
-    _link_tree(library, home / "python" / "lib" / library.name, skip=("site-packages", "test"))
+    _link_tree(library, there.parents[1] / "lib" / library.name, skip=("site-packages", "test"))
+    if shared := sysconfig.get_config_var("LDLIBRARY"):
+        for path in Path(sysconfig.get_config_var("LIBDIR")).glob(f"{shared}*"):
+            shutil.copy2(path, there.parents[1] / "lib")
     return there
 
 
@@ -220,7 +223,7 @@ def test_the_entry_point_needs_no_rights_and_answers_its_health_check(
     unprivileged: dict[str, Any],
 ) -> None:
     service = subprocess.Popen(
-        ["python", "-m", "scheduler", *json.loads(instruction("CMD"))],
+        [unprivileged["executable"], "-m", "scheduler", *json.loads(instruction("CMD"))],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -229,15 +232,13 @@ def test_the_entry_point_needs_no_rights_and_answers_its_health_check(
     )
     assert service.stderr is not None
     try:
-        seen = []
-        for line in service.stderr:
-            seen.append(line)
-            record = json.loads(line)
-            if record["event"] == "running":
-                break
-        assert seen, "it ended at once"
-        port = record["web"].rpartition(":")[2]
-        environment = {**unprivileged["env"], "SCHEDULER_PORT": port}
+        seen = ""
+        while '"event": "running"' not in seen:
+            line = service.stderr.readline()
+            seen += line
+            assert line, f"it ended: {seen}"
+        port = json.loads(line)["web"].rpartition(":")[2]
+        environment = {**os.environ, "SCHEDULER_PORT": port}
         health = subprocess.run(health_check(), env=environment, check=False, timeout=20)
         assert health.returncode == 0, seen
     finally:

@@ -186,15 +186,15 @@ class Kept(Series):
     def _runs(self, lo: int, hi: int) -> Iterator[tuple[int, int]]:
         """Windows [at, until) inside [lo, hi) whose instants are all kept; the first is `at`."""
         search = Search("only_on" if self.kept else "except")
-        at = self.inner.after(lo - 1)
-        while at is not None and at < hi:
+        at = self.inner.after(lo - 1, hi)
+        while at is not None:
             inside, _, until = self._state(at)
             if inside:
                 search.found()
                 yield at, min(until, hi)
             else:
                 search.step(at)
-            at = self.inner.after(until - 1)
+            at = self.inner.after(until - 1, hi)
 
     def ascending(self, lo: int, hi: int) -> Iterator[int]:
         for start, end in self._runs(lo, hi):

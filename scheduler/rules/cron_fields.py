@@ -139,7 +139,7 @@ def _split(written: str) -> tuple[str, ...]:
 
 
 def _alias(text: str) -> str:
-    found = ALIASES.get(text.lower())
+    found = ALIASES.get(text.lower()) if text.isascii() else None
     if found is not None:
         return found
     word = text.split(None, 1)[0].lower()

@@ -11,6 +11,7 @@ from __future__ import annotations
 from calendar import monthrange
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from math import gcd
 from typing import TYPE_CHECKING, TypeVar
@@ -19,7 +20,7 @@ from scheduler.rules.days import DayPattern, FixedTimes, KindDays, new_year, wee
 from scheduler.rules.instants import DAY, END, FIRST, wall_micros
 from scheduler.rules.recur import Recur
 from scheduler.rules.recur_days import completed, filtered_days
-from scheduler.rules.recur_times import recur_pattern
+from scheduler.rules.recur_times import Strides, recur_pattern
 from scheduler.rules.refusals import refuse
 from scheduler.rules.series import SEARCH_STEPS, SearchEnded, Series, Unbound
 
@@ -58,12 +59,16 @@ def checked(rule: Checked) -> Checked:
 
 def _is_empty(series: Series, rule: Rule) -> bool:
     """Whether a bounded search shows that there is no occurrence."""
+    # A step through the calendars of an intersection is itself a search.
+    nested = rule.kind == "all" and bool(rule.kept_on or rule.exceptions)
     try:
-        with _search_steps(_STEPS):
+        with _search_steps(_STEPS // 8 if nested else _STEPS):
             for start in (_RECENT, FIRST):
                 if series.after(start - 1) is not None:
                     return False
     except SearchEnded as ended:
+        if ended.field == "rrule":
+            return False  # steps of a recurrence drift: that they miss for years shows nothing
         return ended.span >= (_SHOWN_ANNUAL if rule.has_annual() else _SHOWN)
     return True
 
@@ -125,6 +130,12 @@ def _month(number: int) -> tuple[int, int]:
     return first, first + monthrange(year, month + 1)[1]
 
 
+def _days_per_step(recur: Recur) -> int | None:
+    """How many days a step of hours or less takes, where that is a whole number."""
+    per_day = {"HOURLY": 24, "MINUTELY": 1_440, "SECONDLY": 86_400}.get(recur.freq, 0)
+    return None if not per_day or recur.interval % per_day else recur.interval // per_day
+
+
 def _week_size(recur: Recur) -> int:
     """How many readings a week can have at most."""
     times = max(1, len(recur.byhour)) * max(1, len(recur.byminute)) * max(1, len(recur.bysecond))
@@ -140,6 +151,13 @@ def _is_reached(recur: Recur, start: datetime) -> bool:
         and min(abs(at) for at in recur.bysetpos) > _week_size(recur)
     ):
         return False
+    if isinstance(pattern, Strides):
+        if not pattern.meets_a_time():
+            return False
+        step = _days_per_step(recur)
+        if step is not None:
+            daily = replace(recur, freq="DAILY", interval=step)
+            return _is_in_phase(daily, filtered_days(daily), start)
     if isinstance(pattern, FixedTimes):
         # The same times on every date that passes: one day tells.
         return bool(pattern.times(0))

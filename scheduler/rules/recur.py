@@ -73,6 +73,9 @@ def parse_recur(text: object) -> Recur:
     Raises InvalidRule naming the part.
     """
     written = refusals.text("rrule", text, LONGEST)
+    if not written.isascii():
+        # Before the case is folded: other scripts have letters that fold to ours.
+        raise refuse("rrule", written, "has a character that is not ASCII")
     parts = _parts(written.upper().removeprefix("RRULE:"), written)
     if "FREQ" not in parts:
         raise missing("rrule: FREQ", f"give one of {', '.join(FREQUENCIES)}")

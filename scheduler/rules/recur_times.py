@@ -11,6 +11,7 @@ from bisect import bisect_left
 from calendar import isleap, monthrange
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from math import gcd
 
 from scheduler.rules.days import (
     DayPattern,
@@ -139,6 +140,14 @@ class _Steps:
         """Whether the BY parts keep a step at this time of day."""
         return time // HOUR in self._hours and self._keeps(time)
 
+    def meets_a_time(self) -> bool:
+        """Whether the BY parts keep one of the times of day that the steps reach in the end."""
+        per_day = DAY // self.unit
+        divisor = gcd(self.interval, per_day)
+        return any(
+            self.keeps(step * self.unit) for step in range(self._phase % divisor, per_day, divisor)
+        )
+
     def first_step(self, wall: int) -> int:
         """The first step at or after the reading `wall`."""
         number = -(-wall // self.unit)
@@ -186,6 +195,10 @@ class Strides(Pattern):
 
     def count(self, lo: int, hi: int) -> int:
         return sum(1 for _ in self.ascending(lo, hi))
+
+    def meets_a_time(self) -> bool:
+        """Whether any time of day that the steps can reach is one that the BY parts keep."""
+        return bool(self._steps.within) and self._steps.meets_a_time()
 
     def _kept(self, run: range, lo: int, hi: int, sign: int) -> Iterator[int]:
         search = Search("rrule")

@@ -71,9 +71,9 @@ class Series(ABC):
     def descending(self, lo: int, hi: int) -> Iterator[int]:
         """The instants of [lo, hi), newest first, lazily."""
 
-    def after(self, instant: int) -> int | None:
-        """The first one strictly later than `instant`; None when spent."""
-        return next(self.ascending(instant + 1, END), None)
+    def after(self, instant: int, hi: int = END) -> int | None:
+        """The first one strictly later than `instant` and before `hi`; None if there is none."""
+        return next(self.ascending(instant + 1, hi), None)
 
     def count(self, lo: int, hi: int) -> int:
         """How many lie in [lo, hi)."""
@@ -103,12 +103,11 @@ class Steady(Series):
     def descending(self, lo: int, hi: int) -> Iterator[int]:
         return reversed(self._range(lo, hi))
 
-    def after(self, instant: int) -> int | None:
-        first = self.first
-        if instant < first:
-            return first
-        found = instant + self.step - (instant - first) % self.step
-        return found if found < END else None
+    def after(self, instant: int, hi: int = END) -> int | None:
+        found = first = self.first
+        if instant >= first:
+            found = instant + self.step - (instant - first) % self.step
+        return found if found < hi else None
 
     def count(self, lo: int, hi: int) -> int:
         run = self._range(lo, hi)
@@ -155,9 +154,8 @@ class Clipped(Series):
         lo, hi = max(lo, self.lo), min(hi, self.hi)
         return self.inner.descending(lo, hi) if lo < hi else iter(())
 
-    def after(self, instant: int) -> int | None:
-        found = self.inner.after(max(instant, self.lo - 1))
-        return found if found is not None and found < self.hi else None
+    def after(self, instant: int, hi: int = END) -> int | None:
+        return self.inner.after(max(instant, self.lo - 1), min(hi, self.hi))
 
     def count(self, lo: int, hi: int) -> int:
         lo, hi = max(lo, self.lo), min(hi, self.hi)
@@ -204,9 +202,9 @@ class Limited(Series):
             hi = self._cutoff(lo, hi)
         yield from self.inner.descending(lo, hi)
 
-    def after(self, instant: int) -> int | None:
+    def after(self, instant: int, hi: int = END) -> int | None:
         instant = max(instant, self.start - 1)
-        return self.inner.after(instant) if self._used(instant + 1) < self.limit else None
+        return self.inner.after(instant, hi) if self._used(instant + 1) < self.limit else None
 
     def count(self, lo: int, hi: int) -> int:
         lo = max(lo, self.start)
@@ -236,14 +234,19 @@ class Union(Series):
         runs = (member.descending(lo, hi) for member in self.members)
         return _distinct(merge(*runs, reverse=True))
 
-    def after(self, instant: int) -> int | None:
-        found = [at for member in self.members if (at := member.after(instant)) is not None]
-        return min(found, default=None)
+    def after(self, instant: int, hi: int = END) -> int | None:
+        first = None
+        for member in self.members:
+            found = member.after(instant, hi)
+            if found is not None:
+                first = hi = found
+        return first
 
     def count(self, lo: int, hi: int) -> int:
-        if len(self.members) == 1:
-            return self.members[0].count(lo, hi)
-        return sum(1 for _ in self.ascending(lo, hi))
+        # The densest member is counted, and only the others are walked.
+        dense, *others = sorted(self.members, key=lambda member: -member.count(lo, hi))
+        walked = _distinct(merge(*(member.ascending(lo, hi) for member in others)))
+        return dense.count(lo, hi) + sum(1 for at in walked if dense.after(at - 1, at + 1) != at)
 
     def count_up_to(self, lo: int, hi: int, most: int) -> int:
         return sum(1 for _ in islice(self.ascending(lo, hi), most))
@@ -260,7 +263,9 @@ class Including(Union):
         self.added = added
 
     def count(self, lo: int, hi: int) -> int:
-        new = sum(1 for at in self.added.ascending(lo, hi) if self.inner.after(at - 1) != at)
+        new = sum(
+            1 for at in self.added.ascending(lo, hi) if self.inner.after(at - 1, at + 1) != at
+        )
         return self.inner.count(lo, hi) + new
 
 
@@ -294,8 +299,8 @@ class Intersection(Series):
                 search.step(newest)
                 hi = newest
 
-    def after(self, instant: int) -> int | None:
-        return self._next(instant, END)
+    def after(self, instant: int, hi: int = END) -> int | None:
+        return self._next(instant, hi)
 
     def count_up_to(self, lo: int, hi: int, most: int) -> int:
         return sum(1 for _ in islice(self.ascending(lo, hi), most))
@@ -306,8 +311,8 @@ class Intersection(Series):
         candidate, members = instant, self.members
         while True:
             for member in members:
-                found = member.after(candidate - 1 if agreed else candidate)
-                if found is None or found >= hi:
+                found = member.after(candidate - 1 if agreed else candidate, hi)
+                if found is None:
                     return None
                 agreed = agreed + 1 if agreed and found == candidate else 1
                 candidate = found
@@ -332,9 +337,11 @@ class Without(Series):
         return _difference(self.inner.descending(lo, hi), self.removed.descending(lo, hi), -1)
 
     def count(self, lo: int, hi: int) -> int:
-        return self.inner.count(lo, hi) - Intersection((self.inner, self.removed)).count(lo, hi)
+        return self.inner.count(lo, hi) - Intersection((self.removed, self.inner)).count(lo, hi)
 
     def count_up_to(self, lo: int, hi: int, most: int) -> int:
+        if isinstance(self.removed, Listed):
+            return min(self.count(lo, hi), most)
         return sum(1 for _ in islice(self.ascending(lo, hi), most))
 
 

@@ -83,7 +83,7 @@ class WallSeries(Series):
         # Where the last question was: the next one is mostly there too.
         self._near = next(timeline.stretches(0, 1))
 
-    def after(self, instant: int) -> int | None:
+    def after(self, instant: int, hi: int = END) -> int | None:
         lo = instant + 1
         near = self._near
         if not near.lo <= lo < near.hi:
@@ -92,8 +92,8 @@ class WallSeries(Series):
             offset = near.segments[0].offset
             wall = self.pattern.first(lo + offset, near.wall_hi)
             if wall is not None:
-                return wall - offset if wall - offset < END else None
-        return next(self.ascending(lo, END), None)
+                return wall - offset if wall - offset < hi else None
+        return next(self.ascending(lo, hi), None)
 
     def ascending(self, lo: int, hi: int) -> Iterator[int]:
         while lo < hi:

@@ -37,8 +37,10 @@ def dates(listed: list[str]) -> str:
 
 def test_4_1_six_fields_have_the_second_first(instants: Instants) -> None:
     assert instants(rule("*/15 * * * * *"), first=3) == [
-        "2024-01-01T00:00Z", "2024-01-01T00:00:15Z", "2024-01-01T00:00:30Z",
-    ]  # fmt: skip
+        "2024-01-01T00:00Z",
+        "2024-01-01T00:00:15Z",
+        "2024-01-01T00:00:30Z",
+    ]
     assert instants(rule("\t30 9  *\t* *  "), first=1) == ["2024-01-01T09:30Z"]
 
 
@@ -66,12 +68,16 @@ def test_4_2_seven_is_sunday_too(instants: Instants) -> None:
 @pytest.mark.parametrize(
     ("text", "field", "part"),
     [
-        ("60 * * * *", "minute", "60"), ("60 * * * * *", "second", "60"),
-        ("* 24 * * *", "hour", "24"), ("* * 0 * *", "day of month", "0"),
-        ("* * 32 * *", "day of month", "32"), ("* * * 13 *", "month", "13"),
-        ("* * * 0 *", "month", "0"), ("* * * * 8", "day of week", "8"),
+        ("60 * * * *", "minute", "60"),
+        ("60 * * * * *", "second", "60"),
+        ("* 24 * * *", "hour", "24"),
+        ("* * 0 * *", "day of month", "0"),
+        ("* * 32 * *", "day of month", "32"),
+        ("* * * 13 *", "month", "13"),
+        ("* * * 0 *", "month", "0"),
+        ("* * * * 8", "day of week", "8"),
     ],
-)  # fmt: skip
+)
 def test_4_2_a_value_out_of_range_is_named(text: str, field: str, part: str) -> None:
     with pytest.raises(InvalidRule, match=rf"^cron: {field}: {part} is not in ") as caught:
         rule_from_json(rule(text))
@@ -81,11 +87,15 @@ def test_4_2_a_value_out_of_range_is_named(text: str, field: str, part: str) -> 
 @pytest.mark.parametrize(
     ("text", "minutes"),
     [
-        ("5/10 * * * *", "5 15 25 35 45 55"), ("5-5 * * * *", "5"), ("10-20/5 * * * *", "10 15 20"),
-        ("*/25 * * * *", "0 25 50"), ("1,3-5,*/30 * * * *", "0 1 3 4 5 30"), ("07 * * * *", "7"),
+        ("5/10 * * * *", "5 15 25 35 45 55"),
+        ("5-5 * * * *", "5"),
+        ("10-20/5 * * * *", "10 15 20"),
+        ("*/25 * * * *", "0 25 50"),
+        ("1,3-5,*/30 * * * *", "0 1 3 4 5 30"),
+        ("07 * * * *", "7"),
         ("59/59 * * * *", "59"),
     ],
-)  # fmt: skip
+)
 def test_4_3_steps_count_from_the_first_value(text: str, minutes: str, instants: Instants) -> None:
     listed = instants(rule(text), "2024-01-01T00:00", "2024-01-01T01:00")
     assert " ".join(str(int(at[14:16])) for at in listed) == minutes
@@ -94,15 +104,23 @@ def test_4_3_steps_count_from_the_first_value(text: str, minutes: str, instants:
 @pytest.mark.parametrize(
     ("text", "mend"),
     [
-        ("* * * * fri-mon", "fri-sat,sun-mon"), ("* * * * FRI-MON", "FRI-SAT,SUN-MON"),
-        ("* * * * sat-sun", "write sat,sun$"), ("* * * * 5-1", "5-7,1$"), ("* * * * 6-0", "6-7$"),
-        ("* 22-2 * * *", "22-23,0-2"), ("* * * nov-feb *", "nov-dec,jan-feb"),
-        ("*/90 * * * *", "every: 90 minutes"), ("*/60 * * * *", "every: 60 minutes"),
-        ("* */24 * * *", "every: 24 hours"), ("*/0 * * * *", "step of 1 or more"),
-        ("0 0 * * monday", "three letters"), ("0 0 * january *", "three letters"),
-        ("H * * * *", "jitter"), ("0~30 * * * *", "jitter"),
+        ("* * * * fri-mon", "fri-sat,sun-mon"),
+        ("* * * * FRI-MON", "FRI-SAT,SUN-MON"),
+        ("* * * * sat-sun", "write sat,sun$"),
+        ("* * * * 5-1", "5-7,1$"),
+        ("* * * * 6-0", "6-7$"),
+        ("* 22-2 * * *", "22-23,0-2"),
+        ("* * * nov-feb *", "nov-dec,jan-feb"),
+        ("*/90 * * * *", "every: 90 minutes"),
+        ("*/60 * * * *", "every: 60 minutes"),
+        ("* */24 * * *", "every: 24 hours"),
+        ("*/0 * * * *", "step of 1 or more"),
+        ("0 0 * * monday", "three letters"),
+        ("0 0 * january *", "three letters"),
+        ("H * * * *", "jitter"),
+        ("0~30 * * * *", "jitter"),
     ],
-)  # fmt: skip
+)
 def test_4_4_what_is_refused_says_how_to_mend_it(text: str, mend: str) -> None:
     with pytest.raises(InvalidRule, match=mend):
         rule_from_json(rule(text))
@@ -111,18 +129,63 @@ def test_4_4_what_is_refused_says_how_to_mend_it(text: str, mend: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "1,,2 * * * *", ",1 * * * *", "1, * * * *", "+5 * * * *", "-5 * * * *", "1.5 * * * *",
-        "1- * * * *", "/5 * * * *", "*/ * * * *", "*/-1 * * * *", "1-2-3 * * * *", "1/2/3 * * * *",
-        "** * * * *", "*5 * * * *", "x * * * *", "0x5 * * * *", "1e1 * * * *", "٥ * * * *",
-        "² * * * *", "* * * * mo", "* * mon * *", "0 0 * * 1-L", "0 0 1-L * *", "0 0 1-15W * *",
-        "0 0 L/2 * *", "0 0 W * *", "0 0 WL * *", "0 0 L-3W * *", "0 0 0W * *", "0 0 32W * *",
-        "0 0 L-31 * *", "0 0 L-x * *", "0 0 L+1 * *", "0 0 * * L", "0 0 * * l", "0 0 * * L5",
-        "0 0 * * 8L", "0 0 * * 1#0", "0 0 * * 1#6", "0 0 * * #1", "0 0 * * 1#", "0 0 * * 1-5#1",
-        "0 0 * * 1#1/2", "0 0 * * 5L/2", "? * * * *", "* ? * * *", "* * * ? *", "? 0 0 * * *",
-        "99999999999999999999 * * * *", "*/99999999999999999999 * * * *",
-        "'; DROP TABLE jobs; --", "\x00 * * * *", "\x1b[31m * * * *", "{{7*7}} * * * *", "$(id) * * * *",
+        "1,,2 * * * *",
+        ",1 * * * *",
+        "1, * * * *",
+        "+5 * * * *",
+        "-5 * * * *",
+        "1.5 * * * *",
+        "1- * * * *",
+        "/5 * * * *",
+        "*/ * * * *",
+        "*/-1 * * * *",
+        "1-2-3 * * * *",
+        "1/2/3 * * * *",
+        "** * * * *",
+        "*5 * * * *",
+        "x * * * *",
+        "0x5 * * * *",
+        "1e1 * * * *",
+        "٥ * * * *",
+        "² * * * *",
+        "* * * * mo",
+        "* * mon * *",
+        "0 0 * * 1-L",
+        "0 0 1-L * *",
+        "0 0 1-15W * *",
+        "0 0 L/2 * *",
+        "0 0 W * *",
+        "0 0 WL * *",
+        "0 0 L-3W * *",
+        "0 0 0W * *",
+        "0 0 32W * *",
+        "0 0 L-31 * *",
+        "0 0 L-x * *",
+        "0 0 L+1 * *",
+        "0 0 * * L",
+        "0 0 * * l",
+        "0 0 * * L5",
+        "0 0 * * 8L",
+        "0 0 * * 1#0",
+        "0 0 * * 1#6",
+        "0 0 * * #1",
+        "0 0 * * 1#",
+        "0 0 * * 1-5#1",
+        "0 0 * * 1#1/2",
+        "0 0 * * 5L/2",
+        "? * * * *",
+        "* ? * * *",
+        "* * * ? *",
+        "? 0 0 * * *",
+        "99999999999999999999 * * * *",
+        "*/99999999999999999999 * * * *",
+        "'; DROP TABLE jobs; --",
+        "\x00 * * * *",
+        "\x1b[31m * * * *",
+        "{{7*7}} * * * *",
+        "$(id) * * * *",
     ],
-)  # fmt: skip
+)
 def test_4_4_what_is_not_in_the_grammar_is_refused(text: str) -> None:
     with pytest.raises(InvalidRule) as caught:
         rule_from_json(rule(text))
@@ -138,14 +201,19 @@ def test_4_5_a_question_mark_is_a_star_in_the_day_fields(instants: Instants) -> 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("0 0 L * *", "01-31 02-29 03-31 04-30"), ("0 0 L-0 2 *", "02-29 02-28"),
-        ("0 0 L-3 * *", "01-28 02-26 03-28"), ("0 0 L-30 * *", "01-01 03-01 05-01 07-01"),
-        ("0 0 LW * *", "01-31 02-29 03-29 04-30 05-31 06-28"), ("0 0 lw 3 *", "03-29 03-31"),
-        ("0 0 1W 6 *", "06-03 06-02 06-01"), ("0 0 15W * *", "01-15 02-15 03-15 04-15 05-15 06-14"),
-        ("0 0 31W * *", "01-31 03-29 05-31"), ("0 0 30W 6 *", "06-28 06-30"),
+        ("0 0 L * *", "01-31 02-29 03-31 04-30"),
+        ("0 0 L-0 2 *", "02-29 02-28"),
+        ("0 0 L-3 * *", "01-28 02-26 03-28"),
+        ("0 0 L-30 * *", "01-01 03-01 05-01 07-01"),
+        ("0 0 LW * *", "01-31 02-29 03-29 04-30 05-31 06-28"),
+        ("0 0 lw 3 *", "03-29 03-31"),
+        ("0 0 1W 6 *", "06-03 06-02 06-01"),
+        ("0 0 15W * *", "01-15 02-15 03-15 04-15 05-15 06-14"),
+        ("0 0 31W * *", "01-31 03-29 05-31"),
+        ("0 0 30W 6 *", "06-28 06-30"),
         ("0 0 1,15,L 2 *", "02-01 02-15 02-29 02-01"),
     ],
-)  # fmt: skip
+)
 def test_4_6_days_that_depend_on_the_month(text: str, expected: str, instants: Instants) -> None:
     assert dates(instants(rule(text), first=expected.count(" ") + 1)) == expected
 
@@ -153,11 +221,15 @@ def test_4_6_days_that_depend_on_the_month(text: str, expected: str, instants: I
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("0 0 * * MON#1,FRIL", "01-01 01-26 02-05 02-23"), ("0 0 * * 5L", "01-26 02-23"),
-        ("0 0 * * 0L", "01-28 02-25"), ("0 0 * * 7l", "01-28 02-25"), ("0 0 * * 1#5", "01-29 04-29"),
-        ("0 0 * * sun#2", "01-14 02-11"), ("0 0 * * 2,FRI#1", "01-02 01-05 01-09"),
+        ("0 0 * * MON#1,FRIL", "01-01 01-26 02-05 02-23"),
+        ("0 0 * * 5L", "01-26 02-23"),
+        ("0 0 * * 0L", "01-28 02-25"),
+        ("0 0 * * 7l", "01-28 02-25"),
+        ("0 0 * * 1#5", "01-29 04-29"),
+        ("0 0 * * sun#2", "01-14 02-11"),
+        ("0 0 * * 2,FRI#1", "01-02 01-05 01-09"),
     ],
-)  # fmt: skip
+)
 def test_4_7_weekdays_that_depend_on_the_month(
     text: str, expected: str, instants: Instants
 ) -> None:
@@ -167,12 +239,15 @@ def test_4_7_weekdays_that_depend_on_the_month(
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("0 0 13 * 5", "01-05 01-12 01-13 01-19"), ("0 0 1-7 * */7", "01-07 02-04 03-03"),
-        ("0 0 */2 * 1", "01-01 01-15 01-29 02-05"), ("0 0 13 * ?", "01-13 02-13"),
-        ("0 0 *,13 * 5", "01-05 01-12 01-19"), ("0 0 1-31 * 5", "01-01 01-02 01-03"),
+        ("0 0 13 * 5", "01-05 01-12 01-13 01-19"),
+        ("0 0 1-7 * */7", "01-07 02-04 03-03"),
+        ("0 0 */2 * 1", "01-01 01-15 01-29 02-05"),
+        ("0 0 13 * ?", "01-13 02-13"),
+        ("0 0 *,13 * 5", "01-05 01-12 01-19"),
+        ("0 0 1-31 * 5", "01-01 01-02 01-03"),
         ("0 0 L * MON", "01-01 01-08 01-15 01-22 01-29 01-31"),
     ],
-)  # fmt: skip
+)
 def test_4_8_either_day_unless_one_starts_with_a_star(
     text: str, expected: str, instants: Instants
 ) -> None:
@@ -182,11 +257,15 @@ def test_4_8_either_day_unless_one_starts_with_a_star(
 @pytest.mark.parametrize(
     ("alias", "same"),
     [
-        ("@yearly", "0 0 1 1 *"), ("@Annually", "0 0 1 1 *"), ("@monthly", "0 0 1 * *"),
-        ("@weekly", "0 0 * * 0"), ("@DAILY", "0 0 * * *"), ("@midnight", "0 0 * * *"),
+        ("@yearly", "0 0 1 1 *"),
+        ("@Annually", "0 0 1 1 *"),
+        ("@monthly", "0 0 1 * *"),
+        ("@weekly", "0 0 * * 0"),
+        ("@DAILY", "0 0 * * *"),
+        ("@midnight", "0 0 * * *"),
         (" @hourly ", "0 * * * *"),
     ],
-)  # fmt: skip
+)
 def test_4_9_aliases(alias: str, same: str, instants: Instants) -> None:
     assert instants(rule(alias), first=9) == instants(rule(same), first=9)
 
@@ -194,10 +273,14 @@ def test_4_9_aliases(alias: str, same: str, instants: Instants) -> None:
 @pytest.mark.parametrize(
     ("text", "mend"),
     [
-        ("@reboot", "enqueue a job at start"), ("@every 90m", '"every": 90'), ("@fortnightly", "known are"),
-        ("CRON_TZ=UTC 0 9 * * *", "timezone"), ("TZ=UTC 0 9 * * *", "timezone"), ("@daily 5", "known are"),
+        ("@reboot", "enqueue a job at start"),
+        ("@every 90m", '"every": 90'),
+        ("@fortnightly", "known are"),
+        ("CRON_TZ=UTC 0 9 * * *", "timezone"),
+        ("TZ=UTC 0 9 * * *", "timezone"),
+        ("@daily 5", "known are"),
     ],
-)  # fmt: skip
+)
 def test_4_9_what_is_no_alias_is_refused_with_a_hint(text: str, mend: str) -> None:
     with pytest.raises(InvalidRule, match=mend):
         rule_from_json(rule(text))
@@ -220,21 +303,26 @@ def test_4_10_without_one_it_is_fixed_time(text: str, instants: Instants) -> Non
 def test_4_11_a_wildcard_matches_the_clock_literally(clock: str, instants: Instants) -> None:
     half_hours = instants(rule("*/30 * * * *"), "2024-11-03T05:00Z", "2024-11-03T07:30Z", NY)
     assert half_hours == [
-        "2024-11-03T05:00Z", "2024-11-03T05:30Z", "2024-11-03T06:00Z", "2024-11-03T06:30Z",
+        "2024-11-03T05:00Z",
+        "2024-11-03T05:30Z",
+        "2024-11-03T06:00Z",
+        "2024-11-03T06:30Z",
         "2024-11-03T07:00Z",
-    ]  # fmt: skip
+    ]
     assert instants(rule("*/15 2 * * *"), *SPRING) == []
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("30 2 * * *", ["2024-03-10T07:00Z"]), ("0,30 2 * * *", ["2024-03-10T07:00Z"]),
+        ("30 2 * * *", ["2024-03-10T07:00Z"]),
+        ("0,30 2 * * *", ["2024-03-10T07:00Z"]),
         ("0 2,3 * * *", ["2024-03-10T07:00Z"]),
         ("30 2,3 * * *", ["2024-03-10T07:00Z", "2024-03-10T07:30Z"]),
-        ("59 1 * * *", ["2024-03-10T06:59Z"]), ("15 45 2 * * *", ["2024-03-10T07:00Z"]),
+        ("59 1 * * *", ["2024-03-10T06:59Z"]),
+        ("15 45 2 * * *", ["2024-03-10T07:00Z"]),
     ],
-)  # fmt: skip
+)
 def test_4_12_a_fixed_time_lost_in_a_gap_runs_once_after_it(
     text: str, expected: list[str], clock: str, instants: Instants
 ) -> None:
@@ -251,8 +339,11 @@ def test_4_13_a_fixed_time_in_an_overlap_runs_in_the_first_pass(
 ) -> None:
     assert instants(rule("30 1 * * *"), *AUTUMN) == ["2024-11-03T05:30Z"]
     assert instants(rule("0,30 1,2 * * *"), *AUTUMN) == [
-        "2024-11-03T05:00Z", "2024-11-03T05:30Z", "2024-11-03T07:00Z", "2024-11-03T07:30Z",
-    ]  # fmt: skip
+        "2024-11-03T05:00Z",
+        "2024-11-03T05:30Z",
+        "2024-11-03T07:00Z",
+        "2024-11-03T07:30Z",
+    ]
 
 
 def test_4_13_a_setback_of_more_than_three_hours_runs_again(instants: Instants) -> None:
@@ -273,9 +364,14 @@ def test_4_12_half_an_hour_and_three_quarters_of_an_hour(instants: Instants) -> 
     )
     # At 03:45 the clock goes back to 02:45: the first pass has no 03:45.
     assert chatham == [
-        "2024-04-06T13:15Z", "2024-04-06T13:30Z", "2024-04-06T13:45Z", "2024-04-06T14:15Z",
-        "2024-04-06T14:30Z", "2024-04-06T14:45Z", "2024-04-06T15:00Z",
-    ]  # fmt: skip
+        "2024-04-06T13:15Z",
+        "2024-04-06T13:30Z",
+        "2024-04-06T13:45Z",
+        "2024-04-06T14:15Z",
+        "2024-04-06T14:30Z",
+        "2024-04-06T14:45Z",
+        "2024-04-06T15:00Z",
+    ]
 
 
 def test_3_2_the_start_filters_and_does_not_shift(instants: Instants) -> None:
@@ -372,7 +468,8 @@ def test_utc_agrees_with_looking_at_every_minute(text: str, start: datetime) -> 
     try:
         one = cron(text)
     except InvalidRule as refused:
-        assert "never happens" in refused.reason
+        if "never happens" not in refused.reason:
+            raise
         return
     minutes = 6_000
     assert list(one.between(start, start + timedelta(minutes=minutes))) == oracle(

@@ -263,7 +263,8 @@ def recurrences(draw: st.DrawFn) -> str:
 
     some("BYMONTH", *range(1, 13))
     if freq == "YEARLY":
-        some("BYWEEKNO", 1, 2, 20, 52, 53, -1, -2, -53)
+        # Without -53: dateutil does not know next year's week 1 by that name.
+        some("BYWEEKNO", 1, 2, 20, 52, 53, -1, -2)
     if freq in ("YEARLY", "HOURLY"):
         some("BYYEARDAY", 1, 60, 100, 366, -1, -366)
     if freq != "WEEKLY":
@@ -297,7 +298,8 @@ def test_dateutil_gives_the_same_on_a_clock_without_changes(text: str, start: da
     try:
         rule = rrule(text, dtstart=start)
     except InvalidRule as refused:
-        assert "never" in refused.reason or "no occurrence" in refused.reason
+        if "never" not in refused.reason:
+            raise
         return
     # dateutil steps through what the filters drop: a window that it can walk.
     days = {"HOURLY": 300, "MINUTELY": 12, "SECONDLY": 1}.get(text[5:].split(";")[0], 2_000)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from itertools import islice
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +41,7 @@ def test_6_1_at_takes_any_order_and_keeps_microseconds(instants: Instants) -> No
     [[], None, "2024-01-01T00:00", {}, 5, [5], ["soon"], ["2024-01-01T00:00"] * 10_001, [None]],
 )
 def test_6_1_at_is_a_list_of_date_times(value: Any) -> None:
-    with pytest.raises(InvalidRule, match="^at: "):
+    with pytest.raises(InvalidRule, match=r"^at: "):
         rule_from_json({"at": value})
 
 
@@ -123,8 +122,10 @@ def test_6_2_members_are_rules_in_python_too(rest: Any) -> None:
 def test_3_2_bounds_and_limit_of_a_union_filter(instants: Instants) -> None:
     union = {
         "any": [{"cron": "0 9 * * *"}, {"cron": "30 9 * * *"}],
-        "start_date": "2024-01-02T09:15", "end_date": "2024-01-05T09:00", "limit": 4,
-    }  # fmt: skip
+        "start_date": "2024-01-02T09:15",
+        "end_date": "2024-01-05T09:00",
+        "limit": 4,
+    }
     assert days(instants(union)) == "01-02 01-03 01-03 01-04"
 
 
@@ -157,8 +158,10 @@ def test_6_4_business_hours(instants: Instants) -> None:
     hours = {"weekdays": ["mon", "tue", "wed", "thu", "fri"], "times": [["09:00", "17:00"]]}
     listed = instants({"cron": "0 * * * *", "only_on": [hours]}, "2024-01-05T00:00", first=10)
     assert [one[8:16] for one in listed] == [
-        *(f"05T{hour:02}:00" for hour in range(9, 17)), "08T09:00", "08T10:00",
-    ]  # fmt: skip
+        *(f"05T{hour:02}:00" for hour in range(9, 17)),
+        "08T09:00",
+        "08T10:00",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -166,15 +169,17 @@ def test_6_4_business_hours(instants: Instants) -> None:
     [
         ({"dates": ["2024-01-03", "2024-01-05"]}, "01-03 01-05"),
         ({"annual": ["01-03", "02-29"]}, "01-03 02-29 01-03 01-03"),
-        ({"weekdays": ["wed"]}, "01-03 01-10"), ({"weekdays": "sat-sun"}, "01-06 01-07"),
-        ({"weekdays": [0, 6]}, "01-06 01-07"), ({"weekdays": ["TUE-wed,Sun"]}, "01-02 01-03 01-07"),
+        ({"weekdays": ["wed"]}, "01-03 01-10"),
+        ({"weekdays": "sat-sun"}, "01-06 01-07"),
+        ({"weekdays": [0, 6]}, "01-06 01-07"),
+        ({"weekdays": ["TUE-wed,Sun"]}, "01-02 01-03 01-07"),
         ({"ranges": [["2024-01-03", "2024-01-05"]]}, "01-03 01-04 01-05"),
         ({"ranges": ["2024-01-03/2024-01-04"]}, "01-03 01-04"),
         ({"ranges": [{"first": "2024-01-09", "last": "2024-01-09"}]}, "01-09"),
         ({"ranges": [["2024-01-03", "2024-01-09"]], "weekdays": ["mon", "thu"]}, "01-04 01-08"),
         ({"weekdays": ["wed"], "annual": ["01-17"]}, "01-17 01-17"),
     ],
-)  # fmt: skip
+)
 def test_6_4_keys_are_anded_and_their_values_ored(
     calendar: dict[str, Any], expected: str, instants: Instants
 ) -> None:
@@ -185,11 +190,14 @@ def test_6_4_keys_are_anded_and_their_values_ored(
 @pytest.mark.parametrize(
     ("times", "hours"),
     [
-        ([["22:00", "02:00"]], "00 01 22 23"), ([["00:00", "24:00"]], " ".join(f"{h:02}" for h in range(24))),
-        (["09:00-11:00", {"from": "10:00", "to": "12:00"}], "09 10 11"), (["09:00", "11:00"], "09 10"),
-        ("09:00–11:00", "09 10"), ([["09:00:00.000001", "10:00:01"]], "10"),
+        ([["22:00", "02:00"]], "00 01 22 23"),
+        ([["00:00", "24:00"]], " ".join(f"{h:02}" for h in range(24))),
+        (["09:00-11:00", {"from": "10:00", "to": "12:00"}], "09 10 11"),
+        (["09:00", "11:00"], "09 10"),
+        ("09:00–11:00", "09 10"),
+        ([["09:00:00.000001", "10:00:01"]], "10"),
     ],
-)  # fmt: skip
+)
 def test_6_4_times_are_half_open_and_may_pass_midnight(
     times: Any, hours: str, instants: Instants
 ) -> None:
@@ -203,19 +211,48 @@ def test_6_4_times_are_half_open_and_may_pass_midnight(
 @pytest.mark.parametrize(
     "calendar",
     [
-        None, 5, "mon", {}, {"tz": "UTC"}, {"days": ["2024-01-01"]}, {"dates": []}, {"dates": "2024-01-01"},
-        {"dates": ["2024-02-30"]}, {"dates": ["01-01"]}, {"dates": [20240101]}, {"dates": ["2024-01-01T00:00"]},
-        {"annual": ["02-30"]}, {"annual": ["13-01"]}, {"annual": ["2-1"]}, {"annual": [229]},
-        {"weekdays": ["monday"]}, {"weekdays": [8]}, {"weekdays": [True]}, {"weekdays": [1.0]},
-        {"weekdays": "fri-mon"}, {"weekdays": []}, {"ranges": [["2024-01-02", "2024-01-01"]]},
-        {"ranges": [["2024-01-02"]]}, {"ranges": [["2024-01-02", "2024-01-03", "2024-01-04"]]},
-        {"times": [["09:00", "09:00"]]}, {"times": [["24:00", "02:00"]]}, {"times": [["9:00", "17:00"]]},
-        {"times": [["09:00", "25:00"]]}, {"times": [["09:00", "24:01"]]}, {"times": [["09:60", "17:00"]]},
-        {"times": [[9, 17]]}, {"times": ["09:00"]}, {"weekdays": ["mon"], "tz": "Mars"},
-        {"dates": ["2024-01-01"] * 10_001}, {"dates": ["x" * 10_000_000]}, {"x" * 10_000_000: 1},
-        {"weekdays": ["mon"], 5: 1}, {"times": {"from": "09:00"}}, {"times": [{"a": 1, "b": 2}]},
+        None,
+        5,
+        "mon",
+        {},
+        {"tz": "UTC"},
+        {"days": ["2024-01-01"]},
+        {"dates": []},
+        {"dates": "2024-01-01"},
+        {"dates": ["2024-02-30"]},
+        {"dates": ["01-01"]},
+        {"dates": [20240101]},
+        {"dates": ["2024-01-01T00:00"]},
+        {"annual": ["02-30"]},
+        {"annual": ["13-01"]},
+        {"annual": ["2-1"]},
+        {"annual": [229]},
+        {"weekdays": ["monday"]},
+        {"weekdays": [8]},
+        {"weekdays": [True]},
+        {"weekdays": [1.0]},
+        {"weekdays": "fri-mon"},
+        {"weekdays": []},
+        {"ranges": [["2024-01-02", "2024-01-01"]]},
+        {"ranges": [["2024-01-02"]]},
+        {"ranges": [["2024-01-02", "2024-01-03", "2024-01-04"]]},
+        {"times": [["09:00", "09:00"]]},
+        {"times": [["24:00", "02:00"]]},
+        {"times": [["9:00", "17:00"]]},
+        {"times": [["09:00", "25:00"]]},
+        {"times": [["09:00", "24:01"]]},
+        {"times": [["09:60", "17:00"]]},
+        {"times": [[9, 17]]},
+        {"times": ["09:00"]},
+        {"weekdays": ["mon"], "tz": "Mars"},
+        {"dates": ["2024-01-01"] * 10_001},
+        {"dates": ["x" * 10_000_000]},
+        {"x" * 10_000_000: 1},
+        {"weekdays": ["mon"], 5: 1},
+        {"times": {"from": "09:00"}},
+        {"times": [{"a": 1, "b": 2}]},
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("key", ["only_on", "except"])
 def test_6_4_what_is_no_calendar_is_refused(key: str, calendar: Any) -> None:
     with pytest.raises(InvalidRule) as caught:
@@ -234,27 +271,34 @@ def test_6_3_calendars_come_in_a_list(key: str, value: Any) -> None:
 def test_6_5_membership_is_on_the_wall_clock_of_the_zone(instants: Instants) -> None:
     nightly = {"cron": "0 22 * * *", "except": [{"annual": ["12-25"]}]}
     assert instants(nightly, "2024-12-24T00:00", "2024-12-27T00:00", NY) == [
-        "2024-12-25T03:00Z", "2024-12-27T03:00Z",
-    ]  # fmt: skip
+        "2024-12-25T03:00Z",
+        "2024-12-27T03:00Z",
+    ]
     in_utc = {"cron": "0 22 * * *", "except": [{"annual": ["12-25"], "tz": "UTC"}]}
     assert instants(in_utc, "2024-12-24T00:00", "2024-12-27T00:00", NY) == [
-        "2024-12-26T03:00Z", "2024-12-27T03:00Z",
-    ]  # fmt: skip
+        "2024-12-26T03:00Z",
+        "2024-12-27T03:00Z",
+    ]
 
 
 def test_6_6_exclusion_never_moves_or_shifts(instants: Instants) -> None:
     rule = {
-        "every": 3, "unit": "days", "start_date": "2024-01-01T00:00",
+        "every": 3,
+        "unit": "days",
+        "start_date": "2024-01-01T00:00",
         "except": [{"dates": ["2024-01-04"]}],
-    }  # fmt: skip
+    }
     assert days(instants(rule, first=4)) == "01-01 01-07 01-10 01-13"
 
 
 def test_3_3_the_limit_counts_what_exclusions_left(instants: Instants) -> None:
     rule = {
-        "every": 1, "unit": "days", "start_date": "2024-01-01T00:00", "limit": 3,
+        "every": 1,
+        "unit": "days",
+        "start_date": "2024-01-01T00:00",
+        "limit": 3,
         "except": [{"weekdays": ["tue", "wed"]}],
-    }  # fmt: skip
+    }
     assert days(instants(rule)) == "01-01 01-04 01-05"
     assert days(instants(rule, "2024-01-05T00:00")) == "01-05"
 
@@ -266,13 +310,7 @@ def test_6_4_dates_of_a_holidays_object_are_a_calendar(instants: Instants) -> No
         assert days(instants(rule, first=2)) == "01-08 01-22"
         assert rule.to_json()["except"] == [{"dates": ["2024-01-01", "2024-01-15"]}]
     with pytest.raises(InvalidRule, match="dates: the list is empty"):
-        cron(MONDAYS).except_(dict.fromkeys(()) and {} or set())
-
-
-def test_6_4_the_holidays_package_itself(instants: Instants) -> None:
-    """The package pins an older dateutil, so it is optional; its objects are dicts of dates."""
-    country = pytest.importorskip("holidays").country_holidays("US", years=2024)
-    assert days(instants(cron(MONDAYS).except_(country), first=2)) == "01-08 01-22"
+        cron(MONDAYS).except_(set())
 
 
 def test_methods_add_to_what_is_there_and_leave_the_rule_alone() -> None:
@@ -284,9 +322,10 @@ def test_methods_add_to_what_is_there_and_leave_the_rule_alone() -> None:
     )
     assert plain == cron(MONDAYS)
     assert kept.to_json() == {
-        "cron": MONDAYS, "only_on": [{"annual": ["01-01"]}, {"annual": ["01-08"]}],
+        "cron": MONDAYS,
+        "only_on": [{"annual": ["01-01"]}, {"annual": ["01-08"]}],
         "except": [{"cron": "0 0 1 * *"}],
-    }  # fmt: skip
+    }
     assert rule_from_json(kept.to_json()) == kept
 
 
@@ -299,29 +338,41 @@ def test_9_6_ten_years_of_seconds_with_a_calendar_are_counted_by_days() -> None:
     assert perf_counter() - began < 1
     assert total == 28_800 * 2_610
     assert [one.isoformat() for one in newest] == [
-        "2033-12-30T21:59:57+00:00", "2033-12-30T21:59:58+00:00", "2033-12-30T21:59:59+00:00",
-    ]  # fmt: skip
+        "2033-12-30T21:59:57+00:00",
+        "2033-12-30T21:59:58+00:00",
+        "2033-12-30T21:59:59+00:00",
+    ]
 
 
 def members() -> st.SearchStrategy[Rule]:
     start = "2024-01-01T00:00"
     return st.sampled_from(
         [
-            cron("0 */3 * * *"), cron("30 2 * * *"), cron("0 0 1,15 * fri"), every(hours=5, start_date=start),
-            every(days=2, start_date=start), every(months=1, start_date="2024-01-31T03:00"),
-            rrule("FREQ=HOURLY;INTERVAL=7", dtstart=start), rrule("FREQ=WEEKLY;BYDAY=MO,SU", dtstart=start),
+            cron("0 */3 * * *"),
+            cron("30 2 * * *"),
+            cron("0 0 1,15 * fri"),
+            every(hours=5, start_date=start),
+            every(days=2, start_date=start),
+            every(months=1, start_date="2024-01-31T03:00"),
+            rrule("FREQ=HOURLY;INTERVAL=7", dtstart=start),
+            rrule("FREQ=WEEKLY;BYDAY=MO,SU", dtstart=start),
             at("2024-03-10T02:30", "2024-11-03T01:30"),
-            rrule("FREQ=DAILY", dtstart=start, exdate=["2024-01-05T00:00"], rdate=["2024-01-05T03:00"]),
+            rrule(
+                "FREQ=DAILY", dtstart=start, exdate=["2024-01-05T00:00"], rdate=["2024-01-05T03:00"]
+            ),
         ]
-    )  # fmt: skip
+    )
 
 
 calendars = st.sampled_from(
     [
-        {"weekdays": "mon-wed"}, {"times": "00:00-12:00"}, {"annual": ["03-10", "01-03"]},
-        {"ranges": [["2024-02-01", "2024-04-01"]]}, {"weekdays": ["sun"], "times": "22:00-04:00"},
+        {"weekdays": "mon-wed"},
+        {"times": "00:00-12:00"},
+        {"annual": ["03-10", "01-03"]},
+        {"ranges": [["2024-02-01", "2024-04-01"]]},
+        {"weekdays": ["sun"], "times": "22:00-04:00"},
     ]
-)  # fmt: skip
+)
 
 
 @settings(max_examples=50, deadline=None)
@@ -339,7 +390,8 @@ def test_every_question_about_a_set_gets_the_answer_that_walking_gives(
             *exceptions
         )
     except InvalidRule as refused:
-        assert refused.reason == "never occurs"
+        if refused.reason != "never occurs":
+            raise
         return
     found = list(combined.between(start, end))
     sets = [set(m.bound(timezone=NY, anchor=start).between(start, end)) for m in given_members]
@@ -363,9 +415,6 @@ def test_every_question_about_a_set_gets_the_answer_that_walking_gives(
         assert combined.next_after(one - timedelta(microseconds=1)) == one
         assert combined.last_before_or_at(one) == one
     assert rule_from_json(combined.to_json()) == combined
-    limited = (
-        any_of(combined, start_date="2024-01-01T00:00Z", limit=3, timezone=NY)
-        if combined.depth() < 5
-        else combined
-    )
-    assert list(islice(limited.between(start, end), 3)) == found[:3]
+    if found:
+        limited = any_of(combined, start_date="2024-01-01T00:00Z", limit=3, timezone=NY)
+        assert list(limited.between(start, end)) == found[:3]

@@ -1,0 +1,167 @@
+"""The scheduler component: due schedules become jobs, once, and it says when it is needed next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from scheduler import expander as expander_module
+from scheduler.errors import StorageUnavailable
+from scheduler.events import Event
+from scheduler.expander import LOST_RACE_PAUSE, Expander
+from scheduler.expansion import Expansion
+from scheduler.model import CatchUp, ScheduleStatus
+from scheduler.storage import JobStorage, open_storage
+from scheduler.storage.memory import MemoryStorage
+from tests.values import NOON, SECOND, a_schedule
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def storage() -> Iterator[JobStorage]:
+    with open_storage("sqlite://") as storage:
+        yield storage
+
+
+@pytest.fixture
+def told() -> list[Event]:
+    return []
+
+
+@pytest.fixture
+def expander(storage: JobStorage, told: list[Event]) -> Expander:
+    return Expander(storage, emit=told.append)
+
+
+def test_nothing_is_due_in_an_empty_store(expander: Expander) -> None:
+    """Then nothing is known of a next time either."""
+    assert expander.tick(NOON) is None
+
+
+def test_a_tick_says_when_the_next_occurrence_is(expander: Expander, storage: JobStorage) -> None:
+    """The earliest of all active schedules."""
+    storage.save_schedule(a_schedule("hourly"))
+    rule = {"every": 1, "unit": "days", "start_date": "2026-01-05T12:20Z"}
+    storage.save_schedule(a_schedule("daily", rule=rule))
+    assert expander.tick(NOON - SECOND) == NOON
+    assert expander.tick(NOON) == NOON + timedelta(minutes=20)
+    assert expander.tick(NOON + HOUR / 2) == NOON + HOUR
+
+
+@pytest.mark.parametrize("status", [s for s in ScheduleStatus if s is not ScheduleStatus.ACTIVE])
+def test_only_active_schedules_are_expanded(
+    expander: Expander, storage: JobStorage, status: ScheduleStatus
+) -> None:
+    """Paused, completed and retired ones wait for nobody."""
+    storage.save_schedule(replace(a_schedule(), status=status))
+    assert expander.tick(NOON + HOUR) is None
+    assert storage.list_jobs() == []
+
+
+def test_all_that_is_due_is_expanded_in_batches(
+    expander: Expander, storage: JobStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many: one tick leaves nothing due."""
+    monkeypatch.setattr(expander_module, "BATCH", 3)
+    for number in range(10):
+        storage.save_schedule(a_schedule(f"s{number}"))
+    assert expander.tick(NOON) == NOON + HOUR
+    assert len(storage.list_jobs()) == 10
+
+
+def test_a_bad_schedule_is_paused_and_the_others_go_on(
+    expander: Expander, storage: JobStorage
+) -> None:
+    """With its error, for a person to read."""
+    storage.save_schedule(replace(a_schedule("bad"), rule={"every": 0, "unit": "hours"}))
+    storage.save_schedule(a_schedule("good"))
+    assert expander.tick(NOON) == NOON + HOUR
+    bad = storage.get_schedule("bad")
+    assert bad is not None
+    assert bad.status is ScheduleStatus.PAUSED
+    assert "every" in str(bad.error)
+    assert len(storage.list_jobs()) == 1
+
+
+def test_what_was_written_is_told(
+    expander: Expander, storage: JobStorage, told: list[Event]
+) -> None:
+    """Skips with their run, jobs as they are stored."""
+    storage.save_schedule(a_schedule(catch_up=CatchUp.LATEST))
+    expander.tick(NOON + 2 * HOUR + HOUR / 2)
+    skipped, scheduled = told
+    assert skipped.name == "skipped"
+    assert dict(skipped.detail) == {
+        "schedule": "books",
+        "reason": "missed",
+        "count": 2,
+        "first_at": NOON.isoformat(),
+        "last_at": (NOON + HOUR).isoformat(),
+    }
+    assert scheduled.name == "scheduled"
+    assert [scheduled.job] == storage.list_jobs()
+
+
+class Outrun(MemoryStorage):
+    """A storage in which another expander is always first with the schedules it is told."""
+
+    def __init__(self, first_with: set[str]) -> None:
+        super().__init__()
+        self.first_with = first_with
+
+    def record_expansions(self, expansions: Sequence[Expansion]) -> list[bool]:
+        theirs = [each for each in expansions if each.before.name in self.first_with]
+        super().record_expansions(theirs)
+        return super().record_expansions(expansions)
+
+
+def test_what_another_was_first_with_is_not_told(told: list[Event]) -> None:
+    """Its events are the other's; the rest is ours, and we look again after a moment."""
+    storage = Outrun({"theirs"})
+    for name in ("ours", "theirs"):
+        storage.save_schedule(a_schedule(name))
+    next_at = Expander(storage, emit=told.append).tick(NOON)
+    assert next_at == NOON + HOUR
+    assert len(storage.list_jobs()) == 2
+    ours = storage.get_schedule("ours")
+    assert ours is not None
+    assert [event.job.schedule_id for event in told if event.job] == [ours.id]
+
+
+def test_who_is_outrun_does_not_spin(told: list[Event]) -> None:
+    """A schedule whose row another holds is still due: we wait a moment for them."""
+
+    class Held(MemoryStorage):
+        def record_expansions(self, expansions: Sequence[Expansion]) -> list[bool]:
+            return [False for _ in expansions]
+
+    storage = Held()
+    storage.save_schedule(a_schedule())
+    assert Expander(storage, emit=told.append).tick(NOON) == NOON + LOST_RACE_PAUSE
+    assert told == []
+
+
+def test_an_outage_loses_nothing(told: list[Event]) -> None:
+    """What was not written is due again."""
+
+    class Down(MemoryStorage):
+        outages = 1
+
+        def record_expansions(self, expansions: Sequence[Expansion]) -> list[bool]:
+            if self.outages:
+                self.outages -= 1
+                raise StorageUnavailable("connection refused")
+            return super().record_expansions(expansions)
+
+    storage = Down()
+    storage.save_schedule(a_schedule())
+    expander = Expander(storage, emit=told.append)
+    with pytest.raises(StorageUnavailable):
+        expander.tick(NOON)
+    assert told == []
+    assert expander.tick(NOON + SECOND) == NOON + HOUR
+    assert [job.occurrence_at for job in storage.list_jobs()] == [NOON]

@@ -1,0 +1,298 @@
+"""Calling handlers: sync and async come back as the same future, and nothing escapes."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from scheduler.context import JobContext
+from scheduler.handlers import HandlerRunner
+from scheduler.model import Completed, Failed, JsonObject, Outcome
+from scheduler.registry import Registry, define
+from tests.values import NOON, a_job
+
+WAIT = 10
+"""Seconds after which something that should have happened never will."""
+
+
+@pytest.fixture
+def registry() -> Registry:
+    return Registry()
+
+
+@pytest.fixture
+def runner(registry: Registry) -> Iterator[HandlerRunner]:
+    runner = HandlerRunner(registry, threads=10)
+    yield runner
+    runner.close()
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def run(runner: HandlerRunner, registry: Registry) -> Run:
+    """The outcome of one call of a handler."""
+
+    def run(handler: Callable[..., Any], data: JsonObject | None = None, **job: Any) -> Outcome:
+        registry.add(define(handler, name="work"))
+        return runner.start(a_job(data=data or {}, **job)).result(timeout=WAIT)
+
+    return run
+
+
+def sync_thread() -> str:
+    return threading.current_thread().name
+
+
+async def async_thread() -> str:
+    await asyncio.sleep(0)
+    return threading.current_thread().name
+
+
+@pytest.mark.parametrize(
+    ("handler", "thread"),
+    [(sync_thread, "scheduler-handler"), (async_thread, "scheduler-asyncio")],
+)
+def test_a_handler_runs_on_its_own_thread(
+    run: Run, handler: Callable[..., Any], thread: str
+) -> None:
+    """A `def` in a pool, an `async def` on the one event loop; both complete with their result."""
+    outcome = run(handler)
+    assert isinstance(outcome, Completed)
+    assert outcome.result.startswith(thread)
+
+
+def test_data_are_converted_to_what_the_handler_asks_for(run: Run) -> None:
+    """By its annotations; what is left out has its default."""
+    seen: list[Any] = []
+
+    def work(day: date, n: int, tags: list[str], note: str = "none") -> None:
+        seen.extend([day, n, tags, note])
+
+    assert run(work, {"day": "2026-03-29", "n": 7, "tags": ["a"]}) == Completed(None)
+    assert seen == [date(2026, 3, 29), 7, ["a"], "none"]
+
+
+def test_a_handler_gets_data_of_its_own(run: Run) -> None:
+    """What it does to them does not reach the job, whose next attempt gets the same."""
+    data = {"rows": [1, 2]}
+
+    def work(rows) -> None:  # type: ignore[no-untyped-def]
+        rows.clear()
+
+    assert run(work, data) == Completed(None)
+    assert data == {"rows": [1, 2]}
+
+
+def test_a_handler_may_ask_for_its_context(run: Run) -> None:
+    """The job, the attempt, the occurrence, the deadline."""
+    seen: list[JobContext] = []
+
+    def work(ctx: JobContext, n: int) -> None:
+        seen.append(ctx)
+
+    run(
+        work,
+        {"n": 1},
+        retry_count=2,
+        occurrence_at=NOON,
+        started_at=NOON,
+        timeout=timedelta(seconds=9),
+    )
+    [ctx] = seen
+    assert (ctx.attempt, ctx.occurrence_at, ctx.cancelled) == (3, NOON, False)
+    assert ctx.deadline == NOON + timedelta(seconds=9)
+    assert ctx.job.name == "work"
+    ctx.progress(0.5, "half way")
+
+
+def raises(error: BaseException) -> Callable[[], None]:
+    def work() -> None:
+        raise error
+
+    return work
+
+
+def raises_async(error: BaseException) -> Callable[[], Any]:
+    async def work() -> None:
+        raise error
+
+    return work
+
+
+@pytest.mark.parametrize("making", [raises, raises_async])
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ValueError("no room"), "ValueError: no room"),
+        (ValueError(), "ValueError"),
+        (KeyError("k"), "KeyError: 'k'"),
+        (SystemExit(3), "SystemExit: 3"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+        (ExceptionGroup("two", [ValueError("a")]), "ExceptionGroup: two (1 sub-exception)"),
+    ],
+    ids=repr,
+)
+def test_whatever_a_handler_raises_is_its_outcome(
+    run: Run, making: Callable[[BaseException], Any], error: BaseException, text: str
+) -> None:
+    """SystemExit too: no handler ends the process."""
+    assert run(making(error)) == Failed(text)
+
+
+def test_an_error_that_cannot_be_shown_is_still_an_outcome(run: Run) -> None:
+    """Its text raises: the outcome says at least its kind."""
+
+    class Mute(Exception):  # noqa: N818
+        def __str__(self) -> str:
+            raise RuntimeError("cannot say")
+
+    outcome = run(raises(Mute()))
+    assert isinstance(outcome, Failed)
+    assert outcome.error.startswith("Mute")
+
+
+@pytest.mark.parametrize(
+    "result", [{1, 2}, complex(1, 2), float("nan"), float("inf"), b"bytes", {("a", "b"): 1}], ids=repr
+)
+def test_a_result_that_is_no_json_fails_the_job(run: Run, result: object) -> None:
+    """With the reason: the next reader could not read it."""
+    outcome = run(lambda: result)
+    assert isinstance(outcome, Failed)
+    assert outcome.error.startswith("InvalidData: result: ")
+    assert "is not JSON" in outcome.error
+
+
+def test_a_result_that_contains_itself_fails_the_job(run: Run) -> None:
+    """As deep as that is no JSON either."""
+    knot: list[Any] = []
+    knot.append(knot)
+    outcome = run(lambda: knot)
+    assert isinstance(outcome, Failed)
+    assert "is not JSON" in outcome.error
+
+
+def test_a_job_without_a_handler_fails(runner: HandlerRunner) -> None:
+    """It names what is known."""
+    outcome = runner.start(a_job(name="gone")).result(timeout=WAIT)
+    assert outcome == Failed("job: gone is not known; known: none")
+
+
+def test_data_that_no_longer_fit_fail_the_job(run: Run) -> None:
+    """The handler changed since the job was enqueued: it is not called with half of them."""
+
+    def work(n: int) -> None:
+        raise AssertionError
+
+    outcome = run(work, {"n": "seven"})
+    assert isinstance(outcome, Failed)
+    assert outcome.error.startswith('data: n: "seven" does not fit job work')
+
+
+def test_a_cancelled_coroutine_ends(runner: HandlerRunner, registry: Registry) -> None:
+    """At its next await; its clean-up runs."""
+    begun, cleaned = threading.Event(), threading.Event()
+
+    async def work() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cleaned.set()
+
+    registry.add(define(work, name="work"))
+    job = a_job()
+    future = runner.start(job)
+    assert begun.wait(WAIT)
+    runner.cancel(job.id)
+    with pytest.raises(CancelledError):
+        future.result(timeout=WAIT)
+    assert cleaned.wait(WAIT)
+
+
+def test_a_cancelled_function_is_told(runner: HandlerRunner, registry: Registry) -> None:
+    """A thread cannot be stopped: its context says that nobody waits any more."""
+    begun, told = threading.Event(), threading.Event()
+
+    def work(ctx: JobContext) -> str:
+        begun.set()
+        assert told.wait(WAIT)
+        return "stopped early" if ctx.cancelled else "ran on"
+
+    registry.add(define(work, name="work"))
+    job = a_job()
+    future = runner.start(job)
+    assert begun.wait(WAIT)
+    runner.cancel(job.id)
+    told.set()
+    assert future.result(timeout=WAIT) == Completed("stopped early")
+
+
+def test_cancelling_what_is_not_running_does_nothing(runner: HandlerRunner) -> None:
+    """It may have ended in between."""
+    runner.cancel("ghost")
+
+
+def test_a_closed_runner_leaves_nothing_behind(registry: Registry) -> None:
+    """Coroutines are ended, the loop is closed, and closing twice is no error."""
+    begun, ended = threading.Event(), threading.Event()
+
+    async def work() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    runner = HandlerRunner(registry, threads=1)
+    registry.add(define(work, name="work"))
+    future = runner.start(a_job())
+    assert begun.wait(WAIT)
+    [loop] = [each for each in threading.enumerate() if each.name == "scheduler-asyncio"]
+    runner.close()
+    runner.close()
+    assert ended.wait(WAIT)
+    loop.join(timeout=WAIT)
+    assert not loop.is_alive()
+    assert future.cancelled()
+
+
+def test_a_closed_runner_can_begin_again(runner: HandlerRunner, registry: Registry) -> None:
+    """A queue may be started, stopped and started."""
+    registry.add(define(sync_thread, name="sync"))
+    registry.add(define(async_thread, name="async"))
+    for _ in range(2):
+        for name in ("sync", "async"):
+            outcome = runner.start(a_job(name=name)).result(timeout=WAIT)
+            assert isinstance(outcome, Completed)
+        runner.close()
+
+
+def test_many_handlers_run_at_once(registry: Registry) -> None:
+    """As many as there are threads: each waits here for all the others."""
+    together = threading.Barrier(20)
+    registry.add(define(lambda: together.wait(WAIT) >= 0, name="work"))
+    runner = HandlerRunner(registry, threads=20)
+    futures = [runner.start(a_job()) for _ in range(20)]
+    assert [future.result(timeout=WAIT) for future in futures] == [Completed(True)] * 20
+    runner.close()
+
+
+def test_recursion_to_the_limit_is_an_outcome(run: Run) -> None:
+    """And leaves the thread as it was."""
+
+    def deep() -> None:
+        deep()
+
+    assert sys.getrecursionlimit() < 100_000
+    outcome = run(deep)
+    assert isinstance(outcome, Failed)
+    assert outcome.error.startswith("RecursionError")

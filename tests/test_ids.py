@@ -1,0 +1,77 @@
+"""Ids sort by time; an occurrence's id is the same for every caller."""
+
+from __future__ import annotations
+
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scheduler.ids import new_id, occurrence_id
+from tests.values import NOON, SECOND, utc
+
+MILLISECOND = timedelta(milliseconds=1)
+
+
+def test_an_id_is_a_uuid_of_version_7() -> None:
+    """RFC 9562: the millisecond, then random bits."""
+    parsed = uuid.UUID(new_id(NOON))
+    assert (parsed.version, parsed.variant) == (7, uuid.RFC_4122)
+
+
+def test_later_ids_are_greater() -> None:
+    """Within a millisecond, over the next, and if the clock is set back."""
+    moments = [NOON + 10 * SECOND] * 500 + [NOON + 11 * SECOND, NOON, NOON + 12 * SECOND]
+    ids = [new_id(moment) for moment in moments]
+    assert ids == sorted(set(ids))
+
+
+def test_threads_never_get_the_same_id() -> None:
+    """However many, in one millisecond."""
+    with ThreadPoolExecutor(8) as pool:
+        ids = list(pool.map(lambda _: new_id(NOON), range(2000)))
+    assert len(set(ids)) == 2000
+
+
+def test_an_occurrence_has_one_id() -> None:
+    """The same for every caller and zone; another for another schedule or microsecond."""
+    there = NOON.astimezone(timezone(timedelta(hours=5, minutes=30)))
+    assert occurrence_id("s", NOON) == occurrence_id("s", there)
+    others = {
+        occurrence_id("s", NOON),
+        occurrence_id("t", NOON),
+        occurrence_id("s", NOON + timedelta(microseconds=1)),
+    }
+    assert len(others) == 3
+    assert uuid.UUID(occurrence_id("s", NOON)).version == 8
+
+
+def test_an_occurrence_keeps_its_id_for_ever() -> None:
+    """It is in tables: a new release must not change it."""
+    assert (
+        occurrence_id("s", utc("2026-03-29T01:30:00+00:00"))
+        == "019d3736-51c0-8210-87bd-410ef44966d8"
+    )
+
+
+instants = st.datetimes(
+    min_value=datetime(1970, 1, 1),  # noqa: DTZ001 - hypothesis adds the zone
+    max_value=datetime(9999, 12, 31),  # noqa: DTZ001
+    timezones=st.just(timezone.utc),  # noqa: UP017
+)
+
+
+@given(instants, instants)
+def test_ids_of_occurrences_sort_by_their_millisecond(one: datetime, other: datetime) -> None:
+    """So that newest rows stand together."""
+    if abs(one - other) > MILLISECOND:
+        assert (one < other) == (occurrence_id("s", one) < occurrence_id("s", other))
+
+
+def test_an_occurrence_before_1970_has_an_id() -> None:
+    """It sorts first."""
+    early = occurrence_id("s", utc("1900-01-01T00:00:00+00:00"))
+    assert early < occurrence_id("s", NOON)
+    assert early != occurrence_id("s", utc("1900-01-01T00:00:01+00:00"))

@@ -1,0 +1,56 @@
+"""How an executor adapts its polling, as a table of what follows what."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from scheduler.polling import Polling
+
+
+def polling(interval: float = 1, concurrency: int = 4, **given: object) -> Polling:
+    return Polling(
+        **{  # type: ignore[arg-type]
+            "interval": timedelta(seconds=interval),
+            "concurrency": concurrency,
+            "intelligent": True,
+            "least_concurrency": 2,
+            "max_concurrency": 8,
+            "max_empty_polls": 3,
+            **given,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "acquired", "running", "after"),
+    [
+        # Above the load factor: shorter, and more at a time.
+        (polling(1, 4), 3, 3, polling(0.8, 5)),
+        (polling(1, 7), 7, 7, polling(0.8, 8)),
+        (polling(1, 8), 8, 8, polling(0.8, 8)),
+        (polling(0.1, 4), 4, 4, polling(0.1, 5)),
+        # At it or below: longer.
+        (polling(1, 4), 2, 2, polling(1.2, 4)),
+        (polling(4.9, 4), 1, 1, polling(5, 4)),
+        # Nothing acquired: counted, and then much longer, at the least concurrency.
+        (polling(1, 4), 0, 0, polling(1, 4, empty_polls=1)),
+        (polling(1, 4, empty_polls=2), 0, 0, polling(1.5, 2)),
+        (polling(4, 4, empty_polls=2), 0, 4, polling(5, 2)),
+        # A job in between starts the count again.
+        (polling(1, 4, empty_polls=2), 1, 1, polling(1.2, 4)),
+    ],
+)
+def test_polling_follows_the_load(
+    before: Polling, acquired: int, running: int, after: Polling
+) -> None:
+    """Within its bounds."""
+    assert before.after(acquired=acquired, running=running) == after
+
+
+def test_without_intelligence_nothing_changes() -> None:
+    """The interval is the one that was asked for."""
+    fixed = polling(intelligent=False)
+    assert fixed.after(acquired=0, running=0) is fixed
+    assert fixed.after(acquired=9, running=9) is fixed
