@@ -147,6 +147,8 @@ class Metronome:
         self._stopped.set()
         for duty in self.duties.values():
             duty.stop()
+        # First what it may be handing over: shut down in the middle of that, its thread dies of it.
+        self._scheduler.remove_all_jobs()
         self._scheduler.shutdown(wait=True)
 
     def _watch(self) -> None:

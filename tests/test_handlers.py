@@ -161,7 +161,9 @@ def test_an_error_that_cannot_be_shown_is_still_an_outcome(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "result", [{1, 2}, complex(1, 2), float("nan"), float("inf"), b"bytes", {("a", "b"): 1}], ids=repr
+    "result",
+    [{1, 2}, complex(1, 2), float("nan"), float("inf"), b"bytes", {("a", "b"): 1}],
+    ids=repr,
 )
 def test_a_result_that_is_no_json_fails_the_job(run: Run, result: object) -> None:
     """With the reason: the next reader could not read it."""

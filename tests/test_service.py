@@ -8,12 +8,14 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 EVERY_SECOND = """
@@ -24,20 +26,18 @@ def tick(): return {"ok": True}
 """
 
 SLOW = """
-import pathlib, threading, time
+import threading
 from scheduler import JobContext, job
 
 @job
-def short():
-    pathlib.Path("short.started").touch()
-    release = pathlib.Path("short.release")
-    while not release.exists():
-        time.sleep(0.01)
-    return "done"
+def short(ctx: JobContext):
+    ctx.log.info("begun")
+    with open("release") as pipe:  # blocks until the test opens the other end
+        return pipe.read()
 
 @job
 def endless(ctx: JobContext):
-    pathlib.Path("endless.started").touch()
+    ctx.log.info("begun")
     threading.Event().wait()
 """
 
@@ -91,7 +91,7 @@ def running(place: Path, *options: str, **settings: str) -> Iterator[Process]:
         process.popen.communicate()
 
 
-def rows(place: Path, query: str) -> list[tuple[str, ...]]:
+def rows(place: Path, query: str) -> list[tuple[Any, ...]]:
     with closing(sqlite3.connect(place / "scheduler.db")) as database:
         return database.execute(query).fetchall()
 
@@ -110,9 +110,7 @@ def test_every_second_gives_one_completed_job_a_second(tmp_path: Path) -> None:
     assert process.popen.returncode == 0
     at = occurrences(tmp_path)
     assert len(at) in (4, 5)
-    assert {later - earlier for earlier, later in zip(at, at[1:], strict=False)} == {
-        timedelta(seconds=1)
-    }
+    assert {later - earlier for earlier, later in pairwise(at)} == {timedelta(seconds=1)}
     assert rows(tmp_path, "SELECT DISTINCT status FROM jobs") == [("completed",)]
 
 
@@ -138,6 +136,7 @@ def test_a_signal_lets_running_jobs_finish_and_gives_the_rest_back(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     (tmp_path / "work.py").write_text(SLOW)
+    os.mkfifo(tmp_path / "release")
     for name in ("short", "endless"):
         subprocess.run(
             [sys.executable, "-m", "scheduler", "enqueue", name, "--modules", "work"],
@@ -146,17 +145,15 @@ def test_a_signal_lets_running_jobs_finish_and_gives_the_rest_back(
             capture_output=True,
         )
 
-    with running(tmp_path, SCHEDULER_SHUTDOWN_GRACE="1", SCHEDULER_PROCESSING_INTERVAL="0.01") as p:
-        p.until("running")
-        while not all((tmp_path / f"{name}.started").exists() for name in ("short", "endless")):
-            assert p.popen.poll() is None
-        p.popen.send_signal(number)
-        p.until("stopping")
-        (tmp_path / "short.release").touch()
-        p.popen.communicate(timeout=30)
+    with running(tmp_path, SCHEDULER_SHUTDOWN_GRACE="1") as process:
+        process.until("begun", 2)
+        process.popen.send_signal(number)
+        process.until("stopping")
+        (tmp_path / "release").write_text("done")
+        process.popen.communicate(timeout=30)
 
-    assert p.popen.returncode == 0
-    assert sorted(rows(tmp_path, "SELECT name, status, retry_count, lease_token FROM jobs")) == [
+    assert process.popen.returncode == 0
+    assert rows(tmp_path, "SELECT name, status, retry_count, lease_token FROM jobs ORDER BY 1") == [
         ("endless", "pending", 0, None),
         ("short", "completed", 0, None),
     ]
@@ -167,21 +164,16 @@ def test_the_api_takes_jobs_and_the_executor_runs_them(tmp_path: Path) -> None:
         "from scheduler import job\n\n@job\ndef greet(name: str): return f'hello {name}'\n"
     )
 
-    with running(tmp_path) as process:
-        url = process.until("running")["web"]
-        request = urllib.request.Request(
-            f"{url}/api/v1/jobs",
-            json.dumps({"name": "greet", "data": {"name": "Ann"}}).encode(),
-            {"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request) as response:
-            assert response.status == 201
-            job_id = json.load(response)["id"]
+    with (
+        running(tmp_path) as process,
+        httpx.Client(base_url=process.until("running")["web"]) as api,
+    ):
+        added = api.post("/api/v1/jobs", json={"name": "greet", "data": {"name": "Ann"}})
+        assert added.status_code == 201
         process.until("completed")
-        with urllib.request.urlopen(f"{url}/api/v1/jobs/{job_id}") as response:
-            assert json.load(response)["result"] == "hello Ann"
-        with urllib.request.urlopen(f"{url}/readyz") as response:
-            assert json.load(response) == {"status": "ok"}
+        job = api.get(f"/api/v1/jobs/{added.json()['id']}").json()
+        assert job["result"] == "hello Ann"
+        assert api.get("/readyz").json() == {"status": "ok"}
 
 
 def test_the_parts_run_alone_and_meet_in_the_table(tmp_path: Path) -> None:
@@ -195,7 +187,6 @@ def test_the_parts_run_alone_and_meet_in_the_table(tmp_path: Path) -> None:
     ):
         expander.until("running")
         executor.until("completed", 2)
-        with urllib.request.urlopen(f"{web.until('running')['web']}/api/v1/jobs") as response:
-            listed = json.load(response)
+        listed = httpx.get(f"{web.until('running')['web']}/api/v1/jobs").json()
         assert {job["name"] for job in listed} == {"tick"}
         assert [each.stop(signal.SIGTERM) for each in (expander, executor, web)] == [0, 0, 0]

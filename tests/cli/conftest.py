@@ -13,7 +13,7 @@ import pytest
 
 from scheduler.cli import run
 
-MODULE = '''
+MODULE = """
 from datetime import date
 
 from scheduler import every, job
@@ -25,7 +25,7 @@ def report(): ...
 
 @job
 def send_mail(to: str, copies: int = 1, on: date | None = None): ...
-'''
+"""
 
 
 class Answer(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -92,9 +93,7 @@ def test_schedules_says_what_to_do_when_there_are_none(scheduler: Scheduler) -> 
     assert scheduler("schedules", "--json").json == []
 
 
-def test_config_hides_the_password(
-    scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_config_hides_the_password(scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCHEDULER_DATABASE", "postgresql://me:hunter2@db/jobs?password=hunter2")
 
     for answer in (scheduler("config"), scheduler("config", "--json")):
@@ -139,10 +138,8 @@ def test_durations(text: str, expected: timedelta) -> None:
 
 @given(st.text(max_size=40))
 def test_whatever_is_typed_is_a_duration_or_refused(text: str) -> None:
-    try:
+    with suppress(InvalidOption):
         assert duration(text, "--for") >= timedelta(0)
-    except InvalidOption as error:
-        assert error.field == "--for"
 
 
 def test_json_answers_are_the_only_thing_on_stdout(scheduler: Scheduler) -> None:

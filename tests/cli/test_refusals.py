@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import sqlite3
 from pathlib import Path
 
@@ -9,33 +11,33 @@ import pytest
 
 from tests.cli.conftest import Scheduler
 
-DAILY = '"every": 1, "unit": "days"'
+
+def daily(**more: str) -> str:
+    """A daily rule as JSON, with `more` keys."""
+    return json.dumps({"every": 1, "unit": "days", **more})
+
 
 BAD_INPUT = [
     (["preview", '{"every": 0, "unit": "days"}'], "every: 0 is less than 1"),
     (["preview", '{"every": 1.5, "unit": "days"}'], "every: 1.5 is not an integer"),
     (["preview", '{"every": 1, "unit": "dayz"}'], "unit: dayz is not one of seconds"),
-    (["preview", "{%s, 'x'}" % DAILY], "rule: {"),
+    (["preview", "{'every': 1}"], "rule: {'every': 1} is not JSON"),
     (["preview", "[1]"], "rule: [1] is not a JSON object"),
     (["preview", '{"every": NaN, "unit": "days"}'], "NaN is no JSON number"),
     (
-        ["preview", "{%s, %s}" % (DAILY, '"start_date": "2024-02-30T00:00"')],
+        ["preview", daily(start_date="2024-02-30T00:00")],
         "start_date: 2024-02-30T00:00 does not exist",
     ),
     (
-        [
-            "preview",
-            "{%s, %s}"
-            % (DAILY, '"start_date": "2024-01-02T00:00", "end_date": "2024-01-01T00:00"'),
-        ],
+        ["preview", daily(start_date="2024-01-02T00:00", end_date="2024-01-01T00:00")],
         "end_date: 2024-01-01T00:00:00 is before start_date",
     ),
     (
-        ["preview", "{%s, %s}" % (DAILY, '"timezone": "europe/berlin"')],
+        ["preview", daily(timezone="europe/berlin")],
         "timezone: europe/berlin is not a time zone; did you mean Europe/Berlin?",
     ),
-    (["preview", "{%s}" % DAILY, "--timezone", "Mars/Olympus"], "--timezone: Mars/Olympus"),
-    (["preview", "{%s}" % DAILY, "--from", "yesterday"], "--from: yesterday"),
+    (["preview", daily(), "--timezone", "Mars/Olympus"], "--timezone: Mars/Olympus"),
+    (["preview", daily(), "--from", "yesterday"], "--from: yesterday"),
     (["enqueue", "send_mial"], "did you mean 'send_mail'?"),
     (["enqueue", "send_mail"], "data: to: is missing, and job send_mail needs it"),
     (["enqueue", "send_mail", '{"to": 5}'], "data: to: 5 does not fit job send_mail"),
@@ -131,8 +133,6 @@ def test_tables_of_a_newer_version_are_refused_and_left_alone(
 
 
 def test_a_taken_port_is_named(scheduler: Scheduler) -> None:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         answer = scheduler("run", "--port", port, "--for", "1s")
