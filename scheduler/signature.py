@@ -10,7 +10,7 @@ import functools
 import inspect
 import json
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from types import UnionType
 from typing import Any, get_args, get_origin
@@ -112,6 +112,10 @@ class Signature:
         return {name: self._read(name, value) for name, value in data.items()}
 
     def _refuse_unknown(self, data: JsonObject) -> None:
+        names: Iterable[object] = data
+        for name in names:
+            if not isinstance(name, str):
+                raise InvalidData("data", name, "is not text, as the keys of a JSON object are")
         unknown = [name for name in data if name not in self._from_data]
         if unknown and not self._takes_any:
             allowed = ", ".join(self._from_data) or "none"

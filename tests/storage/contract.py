@@ -217,6 +217,22 @@ class JobContract:
         """Reading what is not there is no error."""
         assert storage.get_job("nobody") is None
 
+    @pytest.mark.parametrize(
+        "text", ["", "\x00", "a\x00b", "\udcff", "' OR 1=1 --", "%"], ids=ascii
+    )
+    def test_what_nothing_is_called_finds_nothing(self, storage: JobStorage, text: str) -> None:
+        """Whatever a caller asks for, it is an answer and not an error."""
+        storage.save_job(a_job(schedule_id="s"))
+        assert storage.get_job(text) is None
+        assert storage.list_jobs(name=text) == []
+        assert storage.list_jobs(schedule_id=text) == []
+        assert storage.get_schedule(text) is None
+        assert storage.list_skips(text) == []
+        assert storage.acquire_next_job(handler_names=[text], now=NOON) is None
+        assert storage.acquire_next_job(queue=text, now=NOON) is None
+        assert storage.renew_leases({text: text}, expires_at=NOON) == set()
+        assert len(storage.list_jobs(before_id=f"9{text}")) == 1
+
     def test_an_id_is_taken_once(self, storage: JobStorage) -> None:
         """A second job of the same id is refused, and the first stays."""
         first = a_job()

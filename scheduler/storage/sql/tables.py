@@ -25,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeDecorator
 
 from scheduler.errors import NaiveTime
+from scheduler.lifecycle import storable
 
 SCHEMA_REVISION = "0001"
 """The Alembic revision these tables are of; a test holds it against migrations/."""
@@ -47,6 +48,16 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Key(TypeDecorator[str]):
+    """Text by which rows are found. What no database holds, NUL say, is escaped: it finds none."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else storable(value)
 
 
 class Seconds(TypeDecorator[timedelta]):
@@ -72,15 +83,15 @@ metadata = MetaData()
 jobs = Table(
     "jobs",
     metadata,
-    Column("id", String(64), primary_key=True),
-    Column("name", String(255), nullable=False),
+    Column("id", Key(64), primary_key=True),
+    Column("name", Key(255), nullable=False),
     Column("data", _json(), nullable=False),
     Column("status", String(16), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("scheduled_at", UtcDateTime, nullable=False),
     Column("started_at", UtcDateTime),
     Column("completed_at", UtcDateTime),
-    Column("queue", String(255), nullable=False),
+    Column("queue", Key(255), nullable=False),
     Column("priority", Integer, nullable=False),
     Column("max_retries", Integer, nullable=False),
     Column("retry_count", Integer, nullable=False),
@@ -88,7 +99,7 @@ jobs = Table(
     Column("error", Text),
     Column("result", _json()),
     Column("repeat", _json()),
-    Column("schedule_id", String(64)),
+    Column("schedule_id", Key(64)),
     Column("occurrence_at", UtcDateTime),
     Column("sequence", Integer),
     Column("lease_token", String(32)),
@@ -99,13 +110,13 @@ jobs = Table(
 schedules = Table(
     "schedules",
     metadata,
-    Column("id", String(64), primary_key=True),
-    Column("name", String(255), nullable=False, unique=True),
-    Column("job_name", String(255), nullable=False),
+    Column("id", Key(64), primary_key=True),
+    Column("name", Key(255), nullable=False, unique=True),
+    Column("job_name", Key(255), nullable=False),
     Column("rule", _json(), nullable=False),
     Column("timezone", String(64), nullable=False),
     Column("data", _json(), nullable=False),
-    Column("queue", String(255), nullable=False),
+    Column("queue", Key(255), nullable=False),
     Column("priority", Integer, nullable=False),
     Column("max_retries", Integer, nullable=False),
     Column("timeout", Seconds),
@@ -127,7 +138,7 @@ schedules = Table(
 skips = Table(
     "skips",
     metadata,
-    Column("schedule_id", String(64), primary_key=True),
+    Column("schedule_id", Key(64), primary_key=True),
     Column("first_at", UtcDateTime, primary_key=True),
     Column("last_at", UtcDateTime, nullable=False),
     Column("count", Integer, nullable=False),

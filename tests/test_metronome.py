@@ -1,0 +1,219 @@
+"""The one place that waits: duties are called when they ask to be, and never at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+
+import pytest
+
+from scheduler import clock
+from scheduler.errors import StorageUnavailable
+from scheduler.metronome import Metronome, Tick
+
+WAIT = 10
+
+Begin = Callable[..., Metronome]
+
+
+@pytest.fixture
+def begin() -> Iterator[Begin]:
+    """Starts a metronome, stopped after the test."""
+    begun: list[Metronome] = []
+
+    def start(**duties: Tick) -> Metronome:
+        metronome = Metronome(duties)
+        begun.append(metronome)
+        metronome.start()
+        return metronome
+
+    yield start
+    for metronome in begun:
+        metronome.stop()
+
+
+class Calls:
+    """The instants of the calls of a duty, which can be waited for."""
+
+    def __init__(self, *answers: Callable[[datetime], datetime | None]) -> None:
+        self.at: list[datetime] = []
+        self._answers = list(answers)
+        self._arrived = threading.Semaphore(0)
+
+    def __call__(self, now: datetime) -> datetime | None:
+        self.at.append(now)
+        self._arrived.release()
+        return self._answers.pop(0)(now) if self._answers else None
+
+    def wait(self, number: int = 1) -> None:
+        for _ in range(number):
+            assert self._arrived.acquire(timeout=WAIT)
+
+
+def raises(error: Exception) -> Callable[[datetime], datetime | None]:
+    def answer(now: datetime) -> datetime | None:
+        raise error
+
+    return answer
+
+
+def test_a_duty_is_called_at_once_and_then_when_it_asks(begin: Begin) -> None:
+    """To the instant, never before it."""
+    pause = timedelta(milliseconds=80)
+    calls = Calls(lambda now: now + pause, lambda now: now + pause)
+    begin(duty=calls)
+    calls.wait(3)
+    first, second, third = calls.at
+    assert second - first >= pause
+    assert third - second >= pause
+    assert third - first < timedelta(seconds=5)
+
+
+def test_a_duty_that_has_more_to_do_is_called_again_at_once(begin: Begin) -> None:
+    """Without a wait in between."""
+    calls = Calls(*[lambda now: now] * 50)
+    begin(duty=calls)
+    calls.wait(51)
+
+
+def test_waking_calls_a_duty_now(begin: Begin) -> None:
+    """Though it asked for much later."""
+    calls = Calls(lambda now: now + timedelta(hours=1))
+    metronome = begin(duty=calls)
+    calls.wait()
+    metronome.wake("duty")
+    calls.wait()
+
+
+def test_waking_an_unknown_duty_does_nothing(begin: Begin) -> None:
+    """The queue wakes an expander that may not be its own."""
+    begin().wake("nobody")
+
+
+def test_a_duty_woken_while_it_runs_is_called_once_more(begin: Begin) -> None:
+    """What woke it may have come too late for the call under way."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(now: datetime) -> datetime | None:
+        begun.set()
+        assert go_on.wait(WAIT)
+        return None
+
+    calls = Calls(slow)
+    metronome = begin(duty=calls)
+    assert begun.wait(WAIT)
+    for _ in range(10):
+        metronome.wake("duty")
+    assert len(calls.at) == 1
+    go_on.set()
+    calls.wait(2)
+    assert len(calls.at) == 2
+
+
+def test_a_duty_is_never_called_twice_at_once(begin: Begin) -> None:
+    """However often and from wherever it is woken; and nothing is lost."""
+    inside = threading.Semaphore(1)
+    overlaps = threading.Event()
+    calls = Calls()
+
+    def duty(now: datetime) -> datetime | None:
+        if not inside.acquire(blocking=False):
+            overlaps.set()
+            return None
+        calls(now)
+        inside.release()
+        return None
+
+    metronome = begin(duty=duty)
+
+    def wake_often() -> None:
+        for _ in range(100):
+            metronome.wake("duty")
+
+    wakers = [threading.Thread(target=wake_often) for _ in range(4)]
+    for waker in wakers:
+        waker.start()
+    for waker in wakers:
+        waker.join()
+    before = clock.now()
+    metronome.wake("duty")
+    while not calls.at or calls.at[-1] < before:
+        calls.wait()
+    assert not overlaps.is_set()
+
+
+def test_one_duty_does_not_wait_for_another(begin: Begin) -> None:
+    """A store that is slow for one is no reason to keep the other waiting."""
+    go_on, quick = threading.Event(), Calls()
+
+    def slow(now: datetime) -> datetime | None:
+        assert go_on.wait(WAIT)
+        return None
+
+    begin(slow=slow, quick=quick)
+    quick.wait()
+    go_on.set()
+
+
+@pytest.mark.parametrize("error", [StorageUnavailable("refused"), ZeroDivisionError()], ids=repr)
+def test_a_duty_that_raises_is_called_again(begin: Begin, error: Exception) -> None:
+    """After a pause; meanwhile its error is there for the health check, afterwards it is not."""
+    recovering = threading.Event()
+    go_on = threading.Event()
+
+    def recover(now: datetime) -> datetime | None:
+        recovering.set()
+        assert go_on.wait(WAIT)
+        return now
+
+    calls = Calls(raises(error), recover)
+    metronome = begin(duty=calls)
+    assert recovering.wait(WAIT)
+    assert metronome.duties["duty"].error is error
+    assert calls.at[1] - calls.at[0] >= timedelta(milliseconds=200)
+    go_on.set()
+    calls.wait(3)
+    assert metronome.duties["duty"].error is None
+
+
+def test_stopping_waits_for_the_call_under_way(begin: Begin) -> None:
+    """And then nothing is called any more."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(now: datetime) -> datetime | None:
+        begun.set()
+        assert go_on.wait(WAIT)
+        return now
+
+    calls = Calls(slow)
+    metronome = begin(duty=calls)
+    assert begun.wait(WAIT)
+    stopper = threading.Thread(target=metronome.stop)
+    stopper.start()
+    assert stopper.is_alive()
+    go_on.set()
+    stopper.join(timeout=WAIT)
+    assert not stopper.is_alive()
+    metronome.wake("duty")
+    assert len(calls.at) <= 2
+    metronome.stop = lambda: None  # type: ignore[method-assign]  # it has been
+
+
+def test_it_can_be_stopped_at_any_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not least while a duty is being handed over; no thread dies of it."""
+    deaths: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", deaths.append)
+    for _ in range(150):
+        metronome = Metronome({"duty": lambda now: None})
+        metronome.start()
+
+        def wake_often(metronome: Metronome = metronome) -> None:
+            for _ in range(20):
+                metronome.wake("duty")
+
+        waker = threading.Thread(target=wake_often)
+        waker.start()
+        metronome.stop()
+        waker.join()
+    assert deaths == []
