@@ -19,9 +19,9 @@ from scheduler.declarations import Change
 from scheduler.logs import logger
 from scheduler.metronome import Metronome
 from scheduler.queue import EXPANDER, JobQueue
-from scheduler.registry import discover
+from scheduler.registry import Registry, discover
 from scheduler.settings import Settings
-from scheduler.storage import open_storage
+from scheduler.storage import JobStorage, open_storage
 
 if TYPE_CHECKING:
     from scheduler.web.server import WebServer
@@ -52,8 +52,18 @@ class Service:
         self._grace = timedelta(seconds=settings.shutdown_grace)
         self._alone: Metronome | None = None
         registry = discover(settings.modules)
-        self.queue = JobQueue(
-            open_storage(settings.database),
+        storage = open_storage(settings.database)
+        try:
+            self.queue = self._queue(storage, registry)
+            self.web = self._web_server()
+        except BaseException:
+            storage.close()
+            raise
+
+    def _queue(self, storage: JobStorage, registry: Registry) -> JobQueue:
+        settings = self.settings
+        return JobQueue(
+            storage,
             registry=registry,
             name=settings.queue or "default",
             every_queue=settings.queue is None,
@@ -65,7 +75,6 @@ class Service:
             stand_alone=Role.EXPANDER in self.roles,
             default_timezone=settings.default_timezone,
         )
-        self.web = self._web_server()
 
     @property
     def web_url(self) -> str | None:

@@ -176,6 +176,22 @@ def test_the_api_takes_jobs_and_the_executor_runs_them(tmp_path: Path) -> None:
         assert api.get("/readyz").json() == {"status": "ok"}
 
 
+def test_a_handler_finds_the_store_that_was_named_on_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "work.py").write_text(
+        "from scheduler import every, job\n"
+        "from scheduler.settings import read_settings\n\n"
+        "@job(every(hours=1))\ndef where(): return read_settings().database\n"
+    )
+
+    with running(tmp_path, "--database", "sqlite:///elsewhere.db") as process:
+        process.until("completed")
+
+    with closing(sqlite3.connect(tmp_path / "elsewhere.db")) as database:
+        assert database.execute("SELECT result FROM jobs").fetchall() == [
+            ('"sqlite:///elsewhere.db"',)
+        ]
+
+
 def test_the_parts_run_alone_and_meet_in_the_table(tmp_path: Path) -> None:
     """One process expands, another executes, a third serves the API."""
     (tmp_path / "work.py").write_text(EVERY_SECOND)

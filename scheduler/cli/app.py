@@ -5,6 +5,7 @@ What a command needs is imported inside it: `scheduler --help` loads neither dri
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import datetime
 from enum import StrEnum
@@ -86,6 +87,8 @@ def run(
     for_eyes = sys.stdout.isatty() and "log_level" not in settings.model_fields_set
     logs.configure("warning" if for_eyes else settings.log_level, settings.log_format)
     service = Service(settings, only=None if only is None else Role(only))
+    # So that a handler that reads the settings finds the store it is run from.
+    os.environ["SCHEDULER_DATABASE"] = settings.database
     display = Display(service, sys.stdout)
     display.listen()
     left_running = service.run(duration=length, started=display.show_start)
@@ -93,8 +96,6 @@ def run(
         # Python would wait for their threads; their jobs are given back already.
         sys.stdout.flush()
         sys.stderr.flush()
-        import os
-
         os._exit(0)
     return 0
 

@@ -185,8 +185,12 @@ def _week_days(fields: CronFields) -> str:
 def _rrule(rule: RRule) -> str:
     recur = parse_recur(rule.rrule)
     unit = _UNITS[recur.freq]
-    parts = [f"every {unit}" if recur.interval == 1 else f"every {recur.interval} {unit}s"]
-    parts += _rrule_days(recur, rule.dtstart)
+    if _names_weekdays(recur):
+        parts = [_weekday_names([day for _, day in recur.byday])]
+    else:
+        parts = [f"every {unit}" if recur.interval == 1 else f"every {recur.interval} {unit}s"]
+        parts += _rrule_weekdays(recur, rule.dtstart)
+    parts += _rrule_dates(recur, rule.dtstart)
     if recur.is_subdaily:
         parts += _rrule_clock(recur)
     else:
@@ -210,15 +214,22 @@ def _rrule(rule: RRule) -> str:
     return " ".join(parts)
 
 
-def _rrule_days(recur: Recur, start: datetime) -> list[str]:
-    parts: list[str] = []
+def _names_weekdays(recur: Recur) -> bool:
+    """Whether the weekdays alone say it: "every Sunday" and not "every week on Sunday"."""
+    every_one = recur.freq in ("DAILY", "WEEKLY") and recur.interval == 1
+    return every_one and bool(recur.byday) and all(not n for n, _ in recur.byday)
+
+
+def _rrule_weekdays(recur: Recur, start: datetime) -> list[str]:
     if recur.byday:
         names = [(f"{_place(n)} " if n else "") + WEEKDAYS[day] for n, day in recur.byday]
-        plain = all(not n for n, _ in recur.byday)
-        listed = _weekday_names([day for _, day in recur.byday]) if plain else _some(names)
-        parts.append(f"on {listed}")
-    elif recur.freq == "WEEKLY":
-        parts.append(f"on {WEEKDAYS[start.weekday()]}")
+        plain = all(not n for n, _ in recur.byday) and recur.freq != "WEEKLY"
+        return [f"on {_weekday_names([day for _, day in recur.byday]) if plain else _some(names)}"]
+    return [f"on {WEEKDAYS[start.weekday()]}"] if recur.freq == "WEEKLY" else []
+
+
+def _rrule_dates(recur: Recur, start: datetime) -> list[str]:
+    parts: list[str] = []
     if recur.bymonthday:
         parts.append(f"on {_some([_place(day) for day in recur.bymonthday])} of the month")
     elif recur.freq == "MONTHLY" and not recur.byday:
@@ -229,7 +240,7 @@ def _rrule_days(recur: Recur, start: datetime) -> list[str]:
         parts.append(f"in week {_some([str(week) for week in recur.byweekno])}")
     if recur.bymonth:
         parts.append(f"in {_some([MONTHS[month - 1] for month in recur.bymonth])}")
-    elif recur.freq == "YEARLY" and len(parts) == 0:
+    elif recur.freq == "YEARLY" and not (parts or recur.byday):
         parts.append(f"on {start.day} {MONTHS[start.month - 1]}")
     return parts
 

@@ -85,6 +85,11 @@ def test_others(rule: object, sentence: str) -> None:
     ("text", "sentence"),
     [
         ("FREQ=WEEKLY", "every week on Monday at 09:00 from 2024-01-01 09:00"),
+        ("FREQ=WEEKLY;BYDAY=SU", "every Sunday at 09:00 from 2024-01-01 09:00"),
+        (
+            "FREQ=WEEKLY;INTERVAL=2;BYDAY=MO,WE",
+            "every 2 weeks on Monday and Wednesday at 09:00 from 2024-01-01 09:00",
+        ),
         (
             "FREQ=MONTHLY;BYDAY=-1FR;COUNT=3",
             "every month on the last Friday at 09:00 from 2024-01-01 09:00 3 times",

@@ -166,9 +166,7 @@ def test_a_body_beyond_the_bound_is_refused_unread(client: Client) -> None:
     refusal(client.post("/api/v1/jobs", content=endless()), 411)
 
 
-@pytest.mark.parametrize(
-    "text", ["NUL \x00", "\u2028 \u202e", "🐎", "lone surrogate \ud800", "</script>"], ids=ascii
-)
+@pytest.mark.parametrize("text", ["NUL \x00", "\u2028 \u202e", "🐎", "</script>"], ids=ascii)
 def test_any_text_goes_in_and_comes_out(client: Client, text: str) -> None:
     """What JSON can say, a job can carry."""
     headers = {"content-type": "application/json"}

@@ -102,7 +102,7 @@ jobs = Table(
     Column("schedule_id", Key(64)),
     Column("occurrence_at", UtcDateTime),
     Column("sequence", Integer),
-    Column("lease_token", String(32)),
+    Column("lease_token", Key(32)),
     Column("lease_expires_at", UtcDateTime),
     Column("worker", String(255)),
 )
