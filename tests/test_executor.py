@@ -514,6 +514,24 @@ def test_a_rescued_job_runs_again() -> None:
     assert bench.status(job) == ["completed"]
 
 
+def test_a_job_whose_lease_was_renewed_meanwhile_is_not_rescued() -> None:
+    """Its executor was only slow: it keeps its job."""
+
+    class Slow(MemoryStorage):
+        def get_expired_jobs(self, now: datetime, *, limit: int = 100) -> list[Job]:
+            expired = super().get_expired_jobs(now, limit=limit)
+            tokens = {job.id: job.lease.token for job in expired if job.lease}
+            self.renew_leases(tokens, expires_at=now + TTL)
+            return expired
+
+    bench = Bench(Slow())
+    lease = Lease("of-the-slow", NOON)
+    [job] = bench.add(status=JobStatus.PROCESSING, lease=lease, started_at=NOON)
+    bench.tick()
+    assert bench.stored(job) == replace(job, lease=Lease("of-the-slow", NOON + TTL))
+    assert bench.events_of(job) == []
+
+
 def test_all_abandoned_jobs_are_rescued_at_once() -> None:
     """However many: a whole fleet may die, and batches are only how it is written."""
     bench = Bench(names=())
@@ -635,6 +653,27 @@ def test_what_outlives_the_grace_is_given_back() -> None:
     bench.end(hung)
     bench.executor.tick(NOON + SECOND, acquiring=False)
     assert bench.status(hung) == ["pending"]
+
+
+def test_what_ends_at_the_last_moment_of_the_grace_counts() -> None:
+    """Its handler has run: to give the job back would run it again."""
+    bench = Bench()
+    first, second = bench.add(2)
+
+    class Meanwhile(MemoryStorage):
+        def settle_jobs(self, settlements: Sequence[Settlement]) -> list[bool]:
+            if not bench.futures[second.id].done():
+                bench.end(second, Completed("just in time"))
+            return super().settle_jobs(settlements)
+
+    storage = Meanwhile()
+    storage.save_jobs([first, second])
+    bench.storage = bench.executor._storage = storage
+    bench.tick()
+    bench.end(first)
+    assert bench.executor.drain(timedelta(0)) == 0
+    assert bench.status(first, second) == ["completed", "completed"]
+    assert bench.stored(second).result == "just in time"
 
 
 def test_a_second_signal_ends_the_grace() -> None:

@@ -10,9 +10,10 @@ import pytest
 
 from scheduler import clock
 from scheduler.errors import StorageUnavailable
-from scheduler.metronome import Metronome, Tick
+from scheduler.metronome import LONGEST_WAIT, Metronome, Tick
 
-WAIT = 10
+WAIT = LONGEST_WAIT.total_seconds() * 0.8
+"""Less than the longest wait, after which a duty is called in any case."""
 
 Begin = Callable[..., Metronome]
 
@@ -114,7 +115,7 @@ def test_a_duty_woken_while_it_runs_is_called_once_more(begin: Begin) -> None:
 def test_a_duty_is_never_called_twice_at_once(begin: Begin) -> None:
     """However often and from wherever it is woken; and nothing is lost."""
     inside = threading.Semaphore(1)
-    overlaps = threading.Event()
+    overlaps, go_on = threading.Event(), threading.Event()
     calls = Calls()
 
     def duty(now: datetime) -> datetime | None:
@@ -122,13 +123,14 @@ def test_a_duty_is_never_called_twice_at_once(begin: Begin) -> None:
             overlaps.set()
             return None
         calls(now)
+        go_on.wait(0.002)  # long enough to be woken in the middle of it
         inside.release()
         return None
 
     metronome = begin(duty=duty)
 
     def wake_often() -> None:
-        for _ in range(100):
+        for _ in range(300):
             metronome.wake("duty")
 
     wakers = [threading.Thread(target=wake_often) for _ in range(4)]
@@ -141,6 +143,23 @@ def test_a_duty_is_never_called_twice_at_once(begin: Begin) -> None:
     while not calls.at or calls.at[-1] < before:
         calls.wait()
     assert not overlaps.is_set()
+
+
+def test_a_call_handed_over_twice_is_one_call(begin: Begin) -> None:
+    """A wake-up and the instant that was asked for may meet: the second returns at once."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(now: datetime) -> datetime | None:
+        begun.set()
+        assert go_on.wait(WAIT)
+        return None
+
+    calls = Calls(slow)
+    metronome = begin(duty=calls)
+    assert begun.wait(WAIT)
+    metronome.duties["duty"].run()
+    assert len(calls.at) == 1
+    go_on.set()
 
 
 def test_one_duty_does_not_wait_for_another(begin: Begin) -> None:

@@ -310,7 +310,11 @@ def test_a_job_is_started_when_it_is_added_not_at_the_next_poll(running: JobQueu
     ended = outcomes(running)
     running.start()
     running.add("work")
-    assert ended().status is JobStatus.COMPLETED
+    ended()
+    running.add("work")
+    started_at, added_at = (second := ended()).started_at, second.created_at
+    assert started_at is not None
+    assert started_at - added_at < timedelta(seconds=2)  # a duty at rest sleeps for five
 
 
 def test_a_schedule_added_to_a_running_queue_begins_at_once(running: JobQueue) -> None:

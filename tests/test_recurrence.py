@@ -141,7 +141,7 @@ Enter = Callable[[str], World]
 @pytest.fixture
 def world(sqlite_url: str) -> Iterator[Enter]:
     """Enters a world at an instant."""
-    frozen = freeze_time(real_asyncio=True)
+    frozen = freeze_time(real_asyncio=True, ignore=["_pytest.timing"])  # which times the test
     worlds = []
 
     def enter(text: str) -> World:
