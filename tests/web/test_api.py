@@ -292,13 +292,14 @@ def test_without_a_store_it_is_unavailable(ask: Callable[[Client], Any]) -> None
 
 def test_a_duty_that_fails_is_not_ready() -> None:
     """The reason is the duty's last error, until it does its work again."""
-    failed, mended = threading.Event(), threading.Event()
+    failed, again, mended = threading.Event(), threading.Event(), threading.Event()
 
     class Shaky(MemoryStorage):
         def acquire_next_jobs(self, n: int, **given: Any) -> list[Job]:
             if mended.is_set():
                 return super().acquire_next_jobs(n, **given)
             if failed.is_set():  # the first call is over, and its error is there to be seen
+                again.set()
                 assert mended.wait(10)
                 return []
             failed.set()
@@ -316,8 +317,8 @@ def test_a_duty_that_fails_is_not_ready() -> None:
     queue.start()
     assert failed.wait(10)
     queue.add("note", {"text": "wakes the executor"})
-    with queue.executor._ticking:
-        assert client.get("/readyz").json()["problems"] == {"executor": "no route to host"}
+    assert again.wait(10)
+    assert client.get("/readyz").json()["problems"] == {"executor": "no route to host"}
     mended.set()
     assert recovered.wait(10)
     queue.stop()
