@@ -18,11 +18,18 @@ SHOWN = 80
 
 def shown(value: object) -> str:
     """`value` as an error shows it: at most 80 characters, control characters escaped."""
-    text = value if isinstance(value, str) else repr(value)
+    text = value if isinstance(value, str) else _repr(value)
     cut = text[:SHOWN]
     safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
     safe = safe[:SHOWN]
     return safe if len(text) <= SHOWN and len(safe) < SHOWN else safe[: SHOWN - 1] + "…"
+
+
+def _repr(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001 - a broken __repr__, or an integer of 5,000 digits
+        return f"a value of type {type(value).__name__}"
 
 
 def described(error: BaseException) -> str:

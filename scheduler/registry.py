@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
+from importlib.machinery import PathFinder
+from importlib.util import find_spec, module_from_spec
 from types import ModuleType
 from typing import Any, TypeVar, overload
 
@@ -264,11 +266,11 @@ class Registry:
 def discover(modules: Sequence[str]) -> Registry:
     """Import `modules`, packages recursively, and collect what they declare.
 
-    The working directory is importable. Raises DiscoveryFailed naming the file and line of
-    what cannot be imported, InvalidOption for two jobs of one name.
+    What stands in the working directory is found first. Raises DiscoveryFailed naming the
+    file and line of what cannot be imported, InvalidOption for two jobs of one name.
     """
     here = os.getcwd()
-    if here not in sys.path:
+    if sys.path[:1] != [here]:
         sys.path.insert(0, here)
     registry = Registry()
     for name in modules:
@@ -299,6 +301,7 @@ def _import(name: str) -> ModuleType:
         raise DiscoveryFailed(
             f"module {name!r}: not a module name; write it as Python imports it, such as jobs.books"
         )
+    _prefer_folder_here(name)
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -310,6 +313,23 @@ def _import(name: str) -> ModuleType:
         raise _import_failed(name, error) from error
     except (Exception, SystemExit) as error:  # whatever a module may raise
         raise _import_failed(name, error) from error
+
+
+def _prefer_folder_here(name: str) -> None:
+    """Let the working directory's folder be the package that `name` stands in.
+
+    Python prefers a package that has an `__init__.py`, wherever on its path, to a folder that
+    has none. So this project's own `jobs`, installed editable, would hide the user's.
+    """
+    top, here = name.partition(".")[0], os.getcwd()
+    if top in sys.modules:
+        return
+    folder, preferred = PathFinder.find_spec(top, [here]), find_spec(top)
+    if folder is None or preferred is None or preferred.origin is None or folder.origin:
+        return  # only a folder has no origin
+    path = os.path.join(here, *name.split("."))
+    if os.path.isfile(f"{path}.py") or any(pkgutil.iter_modules([path])):
+        sys.modules[top] = module_from_spec(folder)
 
 
 def _import_failed(name: str, error: BaseException) -> DiscoveryFailed:

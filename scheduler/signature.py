@@ -22,6 +22,9 @@ from scheduler.context import JobContext
 from scheduler.errors import InvalidData, InvalidOption
 from scheduler.model import JsonObject
 
+MAX_DEPTH = 100
+"""How deep lists and objects may nest. Readers recurse, and not all as deep as the writer did."""
+
 _KEYWORD = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -163,8 +166,25 @@ def _true_type(annotation: Any) -> Any:
 
 
 def to_json(value: Any, field: str) -> str:
-    """`value` as JSON text. Raises InvalidData if it is none (a set, NaN, an object)."""
+    """`value` as JSON text, in ASCII.
+
+    Raises InvalidData if it is none (a set, NaN, an object) or nests deeper than MAX_DEPTH.
+    """
+    if _is_deeper(value, MAX_DEPTH):
+        raise InvalidData(field, "", f"nests deeper than {MAX_DEPTH} levels")
     try:
         return json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
+    except (TypeError, ValueError) as error:
         raise InvalidData(field, value, "is not JSON", str(error)) from None
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether lists and objects nest in `value` on more than so many levels."""
+    match value:
+        case dict():
+            inner: Iterable[Any] = value.values()
+        case list() | tuple():
+            inner = value
+        case _:
+            return False
+    return levels == 0 or any(_is_deeper(each, levels - 1) for each in inner)

@@ -174,12 +174,12 @@ def test_a_result_that_is_no_json_fails_the_job(run: Run, result: object) -> Non
 
 
 def test_a_result_that_contains_itself_fails_the_job(run: Run) -> None:
-    """As deep as that is no JSON either."""
+    """Nothing that is stored nests without end."""
     knot: list[Any] = []
     knot.append(knot)
     outcome = run(lambda: knot)
     assert isinstance(outcome, Failed)
-    assert "is not JSON" in outcome.error
+    assert "result: nests deeper than" in outcome.error
 
 
 def test_a_job_without_a_handler_fails(runner: HandlerRunner) -> None:

@@ -16,6 +16,7 @@ WAIT = LONGEST_WAIT.total_seconds() * 0.8
 """Less than the longest wait, after which a duty is called in any case."""
 
 Begin = Callable[..., Metronome]
+Answer = Callable[[datetime], datetime | None]
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def begin() -> Iterator[Begin]:
 class Calls:
     """The instants of the calls of a duty, which can be waited for."""
 
-    def __init__(self, *answers: Callable[[datetime], datetime | None]) -> None:
+    def __init__(self, *answers: Answer) -> None:
         self.at: list[datetime] = []
         self._answers = list(answers)
         self._arrived = threading.Semaphore(0)
@@ -52,7 +53,26 @@ class Calls:
             assert self._arrived.acquire(timeout=WAIT)
 
 
-def raises(error: Exception) -> Callable[[datetime], datetime | None]:
+class Held:
+    """A call that, once begun, goes on until it is let go."""
+
+    def __init__(self, answer: Answer = lambda now: None) -> None:
+        self._answer = answer
+        self._begun, self._go_on = threading.Event(), threading.Event()
+
+    def __call__(self, now: datetime) -> datetime | None:
+        self._begun.set()
+        assert self._go_on.wait(WAIT)
+        return self._answer(now)
+
+    def wait(self) -> None:
+        assert self._begun.wait(WAIT)
+
+    def let_go(self) -> None:
+        self._go_on.set()
+
+
+def raises(error: Exception) -> Answer:
     def answer(now: datetime) -> datetime | None:
         raise error
 
@@ -94,20 +114,14 @@ def test_waking_an_unknown_duty_does_nothing(begin: Begin) -> None:
 
 def test_a_duty_woken_while_it_runs_is_called_once_more(begin: Begin) -> None:
     """What woke it may have come too late for the call under way."""
-    begun, go_on = threading.Event(), threading.Event()
-
-    def slow(now: datetime) -> datetime | None:
-        begun.set()
-        assert go_on.wait(WAIT)
-        return None
-
-    calls = Calls(slow)
+    held = Held()
+    calls = Calls(held)
     metronome = begin(duty=calls)
-    assert begun.wait(WAIT)
+    held.wait()
     for _ in range(10):
         metronome.wake("duty")
     assert len(calls.at) == 1
-    go_on.set()
+    held.let_go()
     calls.wait(2)
     assert len(calls.at) == 2
 
@@ -147,71 +161,47 @@ def test_a_duty_is_never_called_twice_at_once(begin: Begin) -> None:
 
 def test_a_call_handed_over_twice_is_one_call(begin: Begin) -> None:
     """A wake-up and the instant that was asked for may meet: the second returns at once."""
-    begun, go_on = threading.Event(), threading.Event()
-
-    def slow(now: datetime) -> datetime | None:
-        begun.set()
-        assert go_on.wait(WAIT)
-        return None
-
-    calls = Calls(slow)
+    held = Held()
+    calls = Calls(held)
     metronome = begin(duty=calls)
-    assert begun.wait(WAIT)
+    held.wait()
     metronome.duties["duty"].run()
     assert len(calls.at) == 1
-    go_on.set()
+    held.let_go()
 
 
 def test_one_duty_does_not_wait_for_another(begin: Begin) -> None:
     """A store that is slow for one is no reason to keep the other waiting."""
-    go_on, quick = threading.Event(), Calls()
-
-    def slow(now: datetime) -> datetime | None:
-        assert go_on.wait(WAIT)
-        return None
-
+    slow, quick = Held(), Calls()
     begin(slow=slow, quick=quick)
     quick.wait()
-    go_on.set()
+    slow.let_go()
 
 
 @pytest.mark.parametrize("error", [StorageUnavailable("refused"), ZeroDivisionError()], ids=repr)
 def test_a_duty_that_raises_is_called_again(begin: Begin, error: Exception) -> None:
     """After a pause; meanwhile its error is there for the health check, afterwards it is not."""
-    recovering = threading.Event()
-    go_on = threading.Event()
-
-    def recover(now: datetime) -> datetime | None:
-        recovering.set()
-        assert go_on.wait(WAIT)
-        return now
-
-    calls = Calls(raises(error), recover)
+    recovery = Held(lambda now: now)
+    calls = Calls(raises(error), recovery)
     metronome = begin(duty=calls)
-    assert recovering.wait(WAIT)
+    recovery.wait()
     assert metronome.duties["duty"].error is error
     assert calls.at[1] - calls.at[0] >= timedelta(milliseconds=200)
-    go_on.set()
+    recovery.let_go()
     calls.wait(3)
     assert metronome.duties["duty"].error is None
 
 
 def test_stopping_waits_for_the_call_under_way(begin: Begin) -> None:
     """And then nothing is called any more."""
-    begun, go_on = threading.Event(), threading.Event()
-
-    def slow(now: datetime) -> datetime | None:
-        begun.set()
-        assert go_on.wait(WAIT)
-        return now
-
-    calls = Calls(slow)
+    held = Held(lambda now: now)
+    calls = Calls(held)
     metronome = begin(duty=calls)
-    assert begun.wait(WAIT)
+    held.wait()
     stopper = threading.Thread(target=metronome.stop)
     stopper.start()
     assert stopper.is_alive()
-    go_on.set()
+    held.let_go()
     stopper.join(timeout=WAIT)
     assert not stopper.is_alive()
     metronome.wake("duty")

@@ -190,7 +190,9 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     yield tmp_path
     for name in set(sys.modules) - before:
-        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+        module = sys.modules[name]
+        places = [getattr(module, "__file__", ""), *getattr(module, "__path__", ())]
+        if any(str(tmp_path.parent) in str(place) for place in places):
             del sys.modules[name]
 
 
@@ -225,6 +227,52 @@ def test_packages_are_walked_recursively(tree: Path) -> None:
     registry = discover(["tasks", "single"])
     assert [definition.name for definition in registry] == ["first", "second", "third"]
     assert registry.get("second").module == "tasks.deep.b"
+
+
+@pytest.fixture
+def installed(tree: Path) -> Path:
+    """A directory that was on the path before the working directory, with a package `tasks`."""
+    elsewhere = tree.with_name(f"{tree.name}-installed")
+    write(elsewhere, tasks__a=JOB.format(name="theirs"))
+    (elsewhere / "tasks" / "__init__.py").touch()
+    sys.path.insert(0, str(elsewhere))
+    sys.path.append(str(tree))
+    return elsewhere
+
+
+@pytest.mark.parametrize("has_init", [True, False])
+@pytest.mark.parametrize("name", ["tasks", "tasks.a"])
+def test_the_working_directory_comes_before_what_is_installed(
+    tree: Path, installed: Path, name: str, has_init: bool
+) -> None:
+    """A folder too, though Python prefers any package that has an `__init__.py`."""
+    write(tree, tasks__a=JOB.format(name="ours") + "\n    from tasks import b", tasks__b="")
+    if has_init:
+        (tree / "tasks" / "__init__.py").touch()
+    assert discover([name]).names == {"ours"}
+
+
+def test_a_folder_without_modules_hides_no_package(tree: Path, installed: Path) -> None:
+    """A checkout, or what jobs have written."""
+    (tree / "tasks" / "src").mkdir(parents=True)
+    (tree / "tasks" / "a.csv").touch()
+    assert discover(["tasks"]).names == {"theirs"}
+
+
+def test_a_namespace_in_several_places_stays_whole(tree: Path, installed: Path) -> None:
+    """Its part in the working directory may use the part that is installed."""
+    write(installed, company__library="RULE = {'every': 1, 'unit': 'hours'}")
+    write(
+        tree,
+        company__tasks="""
+            from company.library import RULE
+            from scheduler import job
+
+            @job(RULE)
+            def ours(): ...
+        """,
+    )
+    assert discover(["company.tasks"]).names == {"ours"}
 
 
 def test_what_a_module_imports_is_not_its_own(tree: Path) -> None:

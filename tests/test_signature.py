@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -17,7 +18,7 @@ from pydantic import BaseModel
 from scheduler.context import JobContext
 from scheduler.errors import InvalidData, InvalidOption
 from scheduler.model import JsonObject
-from scheduler.signature import Signature, to_json
+from scheduler.signature import MAX_DEPTH, Signature, to_json
 from tests.values import a_job
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ DOES_NOT_FIT: list[tuple[Callable[..., Any], JsonObject, str]] = [
     (number, {"n": float("nan")}, "data: n: nan is not JSON"),
     (keyword_only, {}, "data: n: is missing"),
     (anything, {"n": object}, "is not JSON"),
+    (anything, {"n": 10**5000}, "data: n: a value of type int is not JSON"),
     (varied, {"values": [1]}, "data: values is not a parameter"),
     (with_context, {"n": 1, "ctx": {}}, "data: ctx is not a parameter of job work; allowed: n"),
     (typed, {"flag": 1}, "data: flag: 1 does not fit"),
@@ -186,3 +188,14 @@ def test_a_signature_that_data_can_never_fit_is_refused(
 def test_to_json_is_what_it_says() -> None:
     """Text that any JSON reader takes."""
     assert to_json({"a": [1, None, "ž"]}, "x") == '{"a": [1, null, "\\u017e"]}'
+
+
+@pytest.mark.parametrize("wrap", [lambda v: [v], lambda v: (v,), lambda v: {"k": v}])
+def test_what_nests_too_deep_is_no_data(wrap: Callable[[Any], Any]) -> None:
+    """Somebody could not read it: Python, the database and terminals recurse, each so far."""
+    value: Any = None
+    for _ in range(MAX_DEPTH):
+        value = wrap(value)
+    assert json.loads(to_json(value, "x"))
+    with pytest.raises(InvalidData, match=f"x: nests deeper than {MAX_DEPTH} levels"):
+        to_json(wrap(value), "x")

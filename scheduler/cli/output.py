@@ -12,8 +12,7 @@ from zoneinfo import ZoneInfo
 
 def print_json(value: Any) -> None:
     """`value` as one JSON document."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
-    sys.stdout.write("\n")
+    sys.stdout.write(_json(value, indent=2) + "\n")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:
@@ -48,8 +47,7 @@ def local(moment: datetime | None, zone: str = "UTC") -> str:
 
 def short(value: Any, width: int = 60) -> str:
     """`value` in one line of at most `width` characters."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    line = " ".join(text.split())
+    line = " ".join((_encodable(value) if isinstance(value, str) else _json(value)).split())
     return line if len(line) <= width else line[: width - 1] + "…"
 
 
@@ -62,3 +60,12 @@ def rule_text(rule: Mapping[str, Any]) -> str:
         return explain(rule_from_json(rule))
     except InvalidRule:
         return short(dict(rule))
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    return _encodable(json.dumps(value, indent=indent, ensure_ascii=False))
+
+
+def _encodable(text: str) -> str:
+    """`text` with lone surrogates escaped, as file names may bring them, in JSON's own way."""
+    return text.encode(errors="backslashreplace").decode()

@@ -1,6 +1,8 @@
 """The HTTP API, as a FastAPI app over one JobQueue.
 
 Refusals are 4xx with one shape: {"detail": [{"field", "value", "reason", "hint", "message"}]}.
+Answers are JSON in ASCII and pass no model on the way out: every text that a job can carry,
+half a surrogate pair too, leaves as it came in.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
 
 import scheduler
 from scheduler.errors import (
@@ -29,6 +32,13 @@ from scheduler.views import job_view, schedule_view
 
 MAX_BODY = 1024 * 1024
 """The largest request body, in bytes."""
+
+
+class AsciiJSON(JSONResponse):
+    """JSON that escapes what is not ASCII: a lone surrogate is valid in JSON, not in UTF-8."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
 class NewJob(BaseModel):
@@ -50,37 +60,39 @@ def create_app(queue: JobQueue) -> FastAPI:
         docs_url="/api/docs",
         redoc_url=None,
         openapi_url="/api/openapi.json",
+        default_response_class=AsciiJSON,
     )
     _answer_errors(app)
     _add_health(app, queue)
     _add_jobs(app, queue)
 
     @app.get("/api/v1/schedules", tags=["schedules"])
-    def list_schedules() -> list[dict[str, Any]]:
+    def list_schedules() -> AsciiJSON:
         """Every schedule, by name."""
-        return [schedule_view(schedule) for schedule in queue.storage.list_schedules()]
+        return AsciiJSON([schedule_view(each) for each in queue.storage.list_schedules()])
 
     return app
 
 
 def _add_jobs(app: FastAPI, queue: JobQueue) -> None:
     @app.post("/api/v1/jobs", status_code=201, tags=["jobs"])
-    def add_job(new: NewJob) -> dict[str, Any]:
+    def add_job(new: NewJob) -> AsciiJSON:
         """Enqueue a job; the job as stored."""
         at = (
             None
             if new.scheduled_at is None
             else parse_moment(new.scheduled_at, zone("UTC"), "scheduled_at")
         )
-        return job_view(queue.add(new.name, new.data, priority=new.priority, scheduled_at=at))
+        job = queue.add(new.name, new.data, priority=new.priority, scheduled_at=at)
+        return AsciiJSON(job_view(job), 201)
 
-    @app.get("/api/v1/jobs/{job_id}", tags=["jobs"], response_model=None)
-    def get_job(job_id: str) -> dict[str, Any] | JSONResponse:
+    @app.get("/api/v1/jobs/{job_id}", tags=["jobs"])
+    def get_job(job_id: str) -> AsciiJSON:
         """One job."""
         job = queue.get_job(job_id)
         if job is None:
             return _refusal(404, "id", job_id, "is no job in this store")
-        return job_view(job)
+        return AsciiJSON(job_view(job))
 
     @app.get("/api/v1/jobs", tags=["jobs"])
     def list_jobs(
@@ -88,20 +100,20 @@ def _add_jobs(app: FastAPI, queue: JobQueue) -> None:
         name: str | None = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         before: str | None = None,
-    ) -> list[dict[str, Any]]:
+    ) -> AsciiJSON:
         """Jobs, newest first; the next page is what comes `before` the last id of this one."""
         found = queue.storage.list_jobs(status=status, name=name, limit=limit, before_id=before)
-        return [job_view(job) for job in found]
+        return AsciiJSON([job_view(job) for job in found])
 
 
 def _add_health(app: FastAPI, queue: JobQueue) -> None:
     @app.get("/livez", tags=["health"])
-    def live() -> dict[str, str]:
+    def live() -> AsciiJSON:
         """200 while the process answers."""
-        return {"status": "ok"}
+        return AsciiJSON({"status": "ok"})
 
-    @app.get("/readyz", tags=["health"], response_model=None)
-    def ready() -> dict[str, Any] | JSONResponse:
+    @app.get("/readyz", tags=["health"])
+    def ready() -> AsciiJSON:
         """200 while the store answers and every duty does its work, else 503 with the reason."""
         problems = dict(queue.problems)
         try:
@@ -109,8 +121,8 @@ def _add_health(app: FastAPI, queue: JobQueue) -> None:
         except StorageError as error:
             problems["storage"] = str(error)
         if problems:
-            return JSONResponse({"status": "unavailable", "problems": problems}, 503)
-        return {"status": "ok"}
+            return AsciiJSON({"status": "unavailable", "problems": problems}, 503)
+        return AsciiJSON({"status": "ok"})
 
 
 def _answer_errors(app: FastAPI) -> None:
@@ -124,7 +136,7 @@ def _answer_errors(app: FastAPI) -> None:
         return await call_next(request)
 
     @app.exception_handler(RequestValidationError)
-    async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def malformed(_: Request, error: RequestValidationError) -> AsciiJSON:
         details = [
             _detail(
                 ": ".join(str(part) for part in each["loc"]) or "body",
@@ -133,10 +145,18 @@ def _answer_errors(app: FastAPI) -> None:
             )
             for each in error.errors()
         ]
-        return JSONResponse({"detail": details}, 422)
+        return AsciiJSON({"detail": details}, 422)
+
+    @app.exception_handler(HTTPException)
+    async def turned_away(request: Request, error: HTTPException) -> AsciiJSON:
+        """What the framework refuses itself: a path, a method, a body that cannot be parsed."""
+        asked = f"{request.method} {request.url.path}"
+        answer = _refusal(error.status_code, "request", asked, f"is refused: {error.detail}")
+        answer.headers.update(error.headers or {})
+        return answer
 
     @app.exception_handler(SchedulerError)
-    async def refused(_: Request, error: SchedulerError) -> JSONResponse:
+    async def refused(_: Request, error: SchedulerError) -> AsciiJSON:
         match error:
             case InvalidInput(field=field, value=value, reason=reason, hint=hint):
                 return _refusal(422, field, value, reason, hint)
@@ -148,8 +168,8 @@ def _answer_errors(app: FastAPI) -> None:
                 return _refusal(500, "scheduler", "", str(error))
 
 
-def _refusal(status: int, field: str, value: object, reason: str, hint: str = "") -> JSONResponse:
-    return JSONResponse({"detail": [_detail(field, value, reason, hint)]}, status)
+def _refusal(status: int, field: str, value: object, reason: str, hint: str = "") -> AsciiJSON:
+    return AsciiJSON({"detail": [_detail(field, value, reason, hint)]}, status)
 
 
 def _detail(field: str, value: object, reason: str, hint: str = "") -> dict[str, str]:

@@ -25,6 +25,10 @@ def report(): ...
 
 @job
 def send_mail(to: str, copies: int = 1, on: date | None = None): ...
+
+
+@job
+def note(text): ...
 """
 
 

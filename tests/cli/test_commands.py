@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from scheduler.cli.arguments import duration
 from scheduler.errors import InvalidOption
+from scheduler.storage import open_storage
 from tests.cli.conftest import Scheduler
 
 MONTHLY = '{"every": 1, "unit": "months", "start_date": "2024-01-31T09:00"}'
@@ -86,6 +87,20 @@ def test_jobs_filters_by_status_and_name(scheduler: Scheduler) -> None:
     assert scheduler("jobs", "--status", "failed", "--json").json == []
     assert scheduler("jobs", "--name", "report", "--json").json == []
     assert "send_mail" in scheduler("jobs").out
+
+
+def test_jobs_shows_data_and_results_that_no_terminal_can_encode(scheduler: Scheduler) -> None:
+    enqueued = scheduler("enqueue", "note", r'{"text": "Zoë \udcff"}', "--json")
+    [listed] = scheduler("jobs", "--json").json
+    assert listed == enqueued.json
+    assert listed["data"] == {"text": "Zoë \udcff"}
+
+    with open_storage("sqlite:///scheduler.db") as storage:
+        storage.acquire_next_job()
+        storage.complete_job(listed["id"], ["\udcff"])
+    shown = scheduler("jobs")
+    assert (shown.code, shown.err) == (0, "")
+    assert r'["\udcff"]' in shown.out
 
 
 def test_schedules_says_what_to_do_when_there_are_none(scheduler: Scheduler) -> None:

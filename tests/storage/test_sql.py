@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,20 @@ def test_a_failed_upgrade_leaves_nothing(
         assert storage.current_revision() is None
         storage.upgrade()
         storage.check()
+
+
+@pytest.mark.parametrize("file", range(15))
+def test_a_new_file_may_be_opened_by_several_at_once(tmp_path: Path, file: int) -> None:
+    """None is told that it is locked. The race is won by most: hence so many files."""
+    together = threading.Barrier(4)
+
+    def open_it(_: int) -> None:
+        with SQLStorage(f"sqlite:///{tmp_path / 'jobs.db'}") as storage:
+            together.wait(10)
+            storage.upgrade()
+
+    with ThreadPoolExecutor(together.parties) as threads:
+        list(threads.map(open_it, range(together.parties)))
 
 
 # --- versions -------------------------------------------------------------------------------

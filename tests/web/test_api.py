@@ -21,6 +21,13 @@ from scheduler.storage.sql import SQLStorage
 from scheduler.web.app import MAX_BODY, create_app
 from tests.values import NOON
 
+JSON = {"content-type": "application/json"}
+
+
+def as_json(body: Any) -> dict[str, Any]:
+    """`body` as httpx sends it; httpx's own encoding stops at lone surrogates."""
+    return {"content": json.dumps(body), "headers": JSON}
+
 
 class Client:
     """Asks the app as a server would, one request at a time; its own errors become a 500."""
@@ -29,10 +36,13 @@ class Client:
         self._transport = ASGITransport(app, raise_app_exceptions=False)
 
     def get(self, path: str, **given: Any) -> Response:
-        return asyncio.run(self._send("GET", path, **given))
+        return self.ask("GET", path, **given)
 
     def post(self, path: str, **given: Any) -> Response:
-        return asyncio.run(self._send("POST", path, **given))
+        return self.ask("POST", path, **given)
+
+    def ask(self, method: str, path: str, **given: Any) -> Response:
+        return asyncio.run(self._send(method, path, **given))
 
     async def _send(self, method: str, path: str, **given: Any) -> Response:
         async with AsyncClient(transport=self._transport, base_url="http://test") as client:
@@ -151,8 +161,7 @@ def test_a_job_that_does_not_fit_is_refused(
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"name": NaN}'])
 def test_a_body_that_is_no_object_is_refused(client: Client, body: bytes) -> None:
     """422, and never a 500."""
-    headers = {"content-type": "application/json"}
-    refusal(client.post("/api/v1/jobs", content=body, headers=headers), 422)
+    refusal(client.post("/api/v1/jobs", content=body, headers=JSON), 422)
 
 
 def test_a_body_beyond_the_bound_is_refused_unread(client: Client) -> None:
@@ -166,19 +175,89 @@ def test_a_body_beyond_the_bound_is_refused_unread(client: Client) -> None:
     refusal(client.post("/api/v1/jobs", content=endless()), 411)
 
 
-@pytest.mark.parametrize("text", ["NUL \x00", "\u2028 \u202e", "🐎", "</script>"], ids=ascii)
+ODD_TEXTS = ["NUL \x00", "half a pair \ud800", "\u2028 \u202e", "🐎", "</script>"]
+
+
+@pytest.mark.parametrize("text", ODD_TEXTS, ids=ascii)
 def test_any_text_goes_in_and_comes_out(client: Client, text: str) -> None:
-    """What JSON can say, a job can carry."""
-    headers = {"content-type": "application/json"}
-    body = json.dumps({"name": "note", "data": {"text": text}})
-    response = client.post("/api/v1/jobs", content=body, headers=headers)
-    assert response.status_code == 201
-    assert json.loads(response.content)["data"] == {"text": text}
-    listed = client.get("/api/v1/jobs")
-    assert json.loads(listed.content)[0]["data"] == {"text": text}
+    """What JSON can say, a job can carry, as a key too; and every answer is ASCII."""
+    data = {"text": {text: [text]}}
+    added = client.post("/api/v1/jobs", **as_json({"name": "note", "data": data}))
+    assert added.status_code == 201
+    job = added.json()
+    assert job["data"] == data
+    found, listed = client.get(f"/api/v1/jobs/{job['id']}"), client.get("/api/v1/jobs")
+    assert (found.json(), listed.json()) == (job, [job])
+    assert all(answer.content.isascii() for answer in (added, found, listed))
+
+
+@pytest.mark.parametrize("text", ODD_TEXTS, ids=ascii)
+@pytest.mark.parametrize(
+    "body",
+    [
+        lambda text: {"name": text},
+        lambda text: {"name": "note", "data": {text: 1}},
+        lambda text: {"name": "note", "data": text},
+        lambda text: {"name": "note", "data": {"text": 1}, text: 1},
+        lambda text: {"name": "note", "data": {"text": 1}, "scheduled_at": text},
+        lambda text: {"name": "send_mail", "data": {"to": {text: text}}},
+    ],
+)
+def test_any_text_that_is_refused_is_refused_with_its_reason(
+    client: Client, queue: JobQueue, body: Callable[[str], dict[str, Any]], text: str
+) -> None:
+    """422 wherever it stands, in ASCII; and nothing is stored."""
+    response = client.post("/api/v1/jobs", **as_json(body(text)))
+    refusal(response, 422)
+    assert response.content.isascii()
+    assert queue.storage.list_jobs() == []
+
+
+def test_a_handler_that_asks_for_text_gets_no_half_of_a_pair(
+    client: Client, queue: JobQueue
+) -> None:
+    """An annotation is a promise that it is text, which a lone surrogate is not."""
+    body = {"name": "send_mail", "data": {"to": "\ud800"}}
+    assert refusal(client.post("/api/v1/jobs", **as_json(body)), 422)["field"] == "data: to"
+    assert queue.storage.list_jobs() == []
+
+
+@pytest.mark.parametrize("depth", [101, 480, 900])
+def test_data_that_nest_too_deep_are_refused(client: Client, queue: JobQueue, depth: int) -> None:
+    """Rather than stored where a later reader gives up."""
+    body = b'{"name": "note", "data": {"text": ' + b"[" * depth + b"]" * depth + b"}}"
+    response = client.post("/api/v1/jobs", content=body, headers=JSON)
+    assert "nests deeper than" in refusal(response, 422)["message"]
+    assert queue.storage.list_jobs() == []
+
+
+@pytest.mark.parametrize("inner", [b"[" * 9000 + b"]" * 9000, b"9" * 5000], ids=["deep", "long"])
+def test_a_body_that_cannot_be_parsed_is_refused(
+    client: Client, queue: JobQueue, inner: bytes
+) -> None:
+    """In the one shape, though it is the framework that gives up."""
+    body = b'{"name": "note", "data": {"text": ' + inner + b"}}"
+    response = client.post("/api/v1/jobs", content=body, headers=JSON)
+    assert 400 <= response.status_code < 500
+    refusal(response, response.status_code)
+    assert queue.storage.list_jobs() == []
 
 
 # --- looking --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/nowhere/%ED%A0%80", 404), ("DELETE", "/api/v1/jobs", 405)],
+)
+def test_what_is_not_served_is_refused_in_the_same_shape(
+    client: Client, method: str, path: str, status: int
+) -> None:
+    """Naming what was asked for; a method that is not allowed, with those that are."""
+    response = client.ask(method, path)
+    assert path.split("/%")[0] in refusal(response, status)["value"]
+    assert response.content.isascii()
+    assert ("allow" in response.headers) == (status == 405)
 
 
 @pytest.mark.parametrize("job_id", ["ghost", "%00", "%27%20OR%201=1", "%ED%B3%BF", "x" * 5000])

@@ -7,6 +7,8 @@ processes read the same row as free. PostgreSQL: READ COMMITTED and row locks.
 
 from __future__ import annotations
 
+import sqlite3
+from time import sleep
 from typing import Any
 
 from sqlalchemy import URL, Connection, Dialect, Engine, Table, create_engine, event, make_url
@@ -17,6 +19,7 @@ from sqlalchemy.sql.dml import Insert
 from scheduler.errors import InvalidOption
 
 SQLITE_BUSY_SECONDS = 30
+_ASK_AGAIN_SECONDS = 0.01
 POSTGRES_CONNECT_SECONDS = 5
 _EXTRAS = {"psycopg": "postgres"}
 _IMMEDIATE = "scheduler_begin_immediate"
@@ -86,10 +89,29 @@ def _sqlite(url: URL) -> Engine:
     return engine
 
 
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
+def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # the driver begins nothing by itself; we do
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL"):
-        connection.execute(f"PRAGMA {pragma}").close()
+    _switch_to_wal(connection)
+    connection.execute("PRAGMA synchronous=NORMAL").close()
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Of several that are first to open a file at once, one switches and the others wait.
+
+    SQLite does not reliably wait here itself: whatever its timeout, it may answer at once that
+    the database is locked. So its timeout is off for this statement, and we ask again.
+    """
+    connection.execute("PRAGMA busy_timeout=0").close()
+    for tries_left in reversed(range(round(SQLITE_BUSY_SECONDS / _ASK_AGAIN_SECONDS))):
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").close()
+            break
+        except sqlite3.OperationalError as error:
+            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # or one of its kinds
+            if not is_busy or not tries_left:
+                raise
+            sleep(_ASK_AGAIN_SECONDS)
+    connection.execute(f"PRAGMA busy_timeout={SQLITE_BUSY_SECONDS * 1000}").close()
 
 
 def _begin_sqlite(connection: Connection) -> None:

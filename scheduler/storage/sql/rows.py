@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -69,3 +70,8 @@ def row_skip(row: RowMapping) -> Skip:
     values = {name: row[name] for name in _SKIP_COLUMNS}
     values["reason"] = SkipReason(values["reason"])
     return Skip(**values)
+
+
+def only(row: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Any]:
+    """What `row` says of these columns."""
+    return {name: row[name] for name in columns}

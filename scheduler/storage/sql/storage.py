@@ -1,9 +1,10 @@
 """SQLStorage: the interface in SQL.
 
-Every verb is one transaction. Acquisition is one UPDATE over the first due rows, locked with
-SKIP LOCKED where the database has row locks, and repeats the state predicate outside, so
-that a row is never taken twice even where the lock is ignored. Batches that must know which
-rows they still hold lock those first, then write them in one go.
+Every verb is one transaction: those of jobs are written here, those of schedules in
+schedules.py. Acquisition is one UPDATE over the first due rows, locked with SKIP LOCKED where
+the database has row locks, and repeats the state predicate outside, so that a row is never
+taken twice even where the lock is ignored. Batches that must know which rows they still hold
+lock those first, then write them in one go.
 """
 
 from __future__ import annotations
@@ -41,7 +42,6 @@ from scheduler import clock, lifecycle
 from scheduler.errors import (
     DuplicateJob,
     SchemaMismatch,
-    StaleSchedule,
     StorageError,
     StorageUnavailable,
     UnknownJobId,
@@ -49,21 +49,13 @@ from scheduler.errors import (
 from scheduler.expansion import Expansion
 from scheduler.model import Job, JobStatus, Schedule, Settlement, Skip
 from scheduler.storage.base import DEFAULT_TTL, JobStorage, holds, new_token, or_clock
-from scheduler.storage.sql import dialects, schema
-from scheduler.storage.sql.rows import (
-    job_row,
-    row_job,
-    row_schedule,
-    row_skip,
-    schedule_row,
-    skip_row,
-)
-from scheduler.storage.sql.tables import jobs, schedules, skips
+from scheduler.storage.sql import dialects, schedules, schema
+from scheduler.storage.sql.rows import job_row, only, row_job
+from scheduler.storage.sql.tables import jobs, metadata
 
 # Literals, not parameters: a partial index serves only a predicate the planner can read.
 _PENDING = jobs.c.status == literal_column("'pending'")
 _PROCESSING = jobs.c.status == literal_column("'processing'")
-_ACTIVE = schedules.c.status == literal_column("'active'")
 _ACQUISITION_ORDER = (jobs.c.priority, jobs.c.scheduled_at, jobs.c.id)
 
 
@@ -292,7 +284,7 @@ class SQLStorage(JobStorage):
                 {
                     "held_id": each.job.id,
                     "held_token": each.token,
-                    **_only(job_row(each.job), _SETTLED),
+                    **only(job_row(each.job), _SETTLED),
                 }
                 for each, is_held in zip(settlements, held, strict=True)
                 if is_held
@@ -330,107 +322,44 @@ class SQLStorage(JobStorage):
     # --- schedules -------------------------------------------------------------------------
 
     def save_schedule(self, schedule: Schedule) -> None:
-        row = schedule_row(schedule)
         with self._writing() as connection:
-            write = (
-                dialects.insert_new(connection.dialect, schedules)
-                if schedule.revision == 1
-                else update(schedules).where(
-                    schedules.c.id == schedule.id,
-                    schedules.c.revision == schedule.revision - 1,
-                )
-            )
-            # RETURNING, because not every driver counts the rows of such an INSERT.
-            written = connection.scalar(write.values(row).returning(schedules.c.id))
-        if written is None:
-            raise StaleSchedule(f"schedule {schedule.name!r}: written by another meanwhile")
+            schedules.save_schedule(connection, schedule)
 
     def get_schedule(self, name: str) -> Schedule | None:
-        found = self._select_schedules(select(schedules).where(schedules.c.name == name))
-        return found[0] if found else None
+        with self._reading() as connection:
+            return schedules.get_schedule(connection, name)
 
     def list_schedules(self) -> list[Schedule]:
-        found = self._select_schedules(select(schedules))
-        return sorted(found, key=lambda schedule: schedule.name)  # the database's order varies
+        with self._reading() as connection:
+            return schedules.list_schedules(connection)
 
     def delete_schedule(self, name: str) -> bool:
         with self._writing() as connection:
-            removed = connection.scalar(
-                delete(schedules).where(schedules.c.name == name).returning(schedules.c.id)
-            )
-            connection.execute(delete(skips).where(skips.c.schedule_id == removed))
-        return removed is not None
+            return schedules.delete_schedule(connection, name)
 
     def due_schedules(self, now: datetime, *, limit: int = 1000) -> list[Schedule]:
-        return self._select_schedules(
-            select(schedules)
-            .where(_ACTIVE, schedules.c.next_at <= now)
-            .order_by(schedules.c.next_at, schedules.c.id)
-            .limit(limit)
-        )
+        with self._reading() as connection:
+            return schedules.due_schedules(connection, now, limit=limit)
 
     def next_schedule_at(self) -> datetime | None:
-        query = (
-            select(schedules.c.next_at)
-            .where(_ACTIVE, schedules.c.next_at.is_not(None))
-            .order_by(schedules.c.next_at)
-            .limit(1)
-        )
         with self._reading() as connection:
-            return connection.scalar(query)
+            return schedules.next_schedule_at(connection)
 
     def record_expansions(self, expansions: Sequence[Expansion]) -> list[bool]:
         if not expansions:
             return []
         with self._writing() as connection:
-            # Who holds a schedule's row is expanding it: no reason to wait for the same work.
-            query = (
-                select(schedules.c.id, schedules.c.revision)
-                .where(schedules.c.id.in_([each.before.id for each in expansions]))
-                .order_by(schedules.c.id)
-                .with_for_update(skip_locked=True)
-            )
-            revisions = {row.id: row.revision for row in connection.execute(query)}
-            won = [revisions.get(each.before.id) == each.before.revision for each in expansions]
-            self._write_expansions(
-                connection,
-                [each for each, is_won in zip(expansions, won, strict=True) if is_won],
-            )
-        return won
-
-    @staticmethod
-    def _write_expansions(connection: Connection, expansions: Sequence[Expansion]) -> None:
-        cursors = [
-            {
-                "expanded_id": each.before.id,
-                "expanded_revision": each.before.revision,
-                **_only(schedule_row(each.after), _EXPANDED),
-            }
-            for each in expansions
-        ]
-        new_jobs = [job_row(job) for each in expansions for job in each.jobs]
-        new_skips = [skip_row(skip) for each in expansions for skip in each.skips]
-        if cursors:
-            connection.execute(_EXPAND, cursors)
-        if new_jobs:
-            connection.execute(dialects.insert_new(connection.dialect, jobs), new_jobs)
-        if new_skips:
-            connection.execute(dialects.insert_new(connection.dialect, skips), new_skips)
+            return schedules.record_expansions(connection, expansions)
 
     def list_skips(self, schedule_id: str) -> list[Skip]:
-        query = select(skips).where(skips.c.schedule_id == schedule_id).order_by(skips.c.first_at)
         with self._reading() as connection:
-            return [row_skip(row) for row in connection.execute(query).mappings()]
-
-    def _select_schedules(self, query: Select[Any]) -> list[Schedule]:
-        with self._reading() as connection:
-            return [row_schedule(row) for row in connection.execute(query).mappings()]
+            return schedules.list_skips(connection, schedule_id)
 
     # --- the store itself ------------------------------------------------------------------
 
     def clear(self) -> None:
         with self._writing() as connection:
-            for table in (skips, jobs, schedules):
+            for table in metadata.tables.values():
                 connection.execute(delete(table))
 
     def prepare(self) -> None:
@@ -482,23 +411,6 @@ _SETTLED = (
 _SETTLE = update(jobs).where(
     jobs.c.id == bindparam("held_id"), jobs.c.lease_token == bindparam("held_token"), _PROCESSING
 )
-_EXPANDED = (
-    "cursor_at",
-    "next_at",
-    "status",
-    "error",
-    "materialised",
-    "revision",
-    "updated_at",
-)
-_EXPAND = update(schedules).where(
-    schedules.c.id == bindparam("expanded_id"),
-    schedules.c.revision == bindparam("expanded_revision"),
-)
-
-
-def _only(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    return {name: row[name] for name in names}
 
 
 def _first_line(error: DBAPIError) -> str:
