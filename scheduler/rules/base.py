@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import reduce
 from itertools import islice
 from typing import Any, ClassVar, Self
 from zoneinfo import ZoneInfo
@@ -19,6 +20,7 @@ from zoneinfo import ZoneInfo
 from scheduler.rules import refusals
 from scheduler.rules.calendars import Calendar, admitted, calendar
 from scheduler.rules.existence import checked
+from scheduler.rules.footprint import EVERYTHING, NOTHING, Footprint, of_calendar
 from scheduler.rules.instants import END, FIRST, aware_micros, to_instant, to_instants, to_micros
 from scheduler.rules.moments import parse_stamp, stamp_text
 from scheduler.rules.refusals import refuse
@@ -188,12 +190,33 @@ class Rule(_Remembered, ABC):
             for given in (*self.kept_on, *self.exceptions)
         )
 
-    def has_annual(self) -> bool:
-        """Whether a calendar of it, or of a member, is by days of the year."""
-        return any(
-            given.has_annual() if isinstance(given, Rule) else bool(given.annual)
-            for given in (*self.kept_on, *self.exceptions)
-        )
+    def forgiving(self) -> Self:
+        """This rule without a policy that leaves out what a clock change takes away."""
+        policy: dict[str, Any] = {"gap": "forward"} if hasattr(self, "gap") else {}
+        return dataclasses.replace(self, **policy)
+
+    def footprint(self, place: ZoneInfo) -> Footprint:
+        """A superset of the readings that `place` shows when this rule occurs."""
+        if self.timezone not in (None, place.key):
+            return EVERYTHING
+        found = self._footprint(place)
+        if self.kept_on:
+            found = found.both(reduce(Footprint.either, (_kept(on, place) for on in self.kept_on)))
+        for exception in self.exceptions:
+            found = found.without(
+                exception.certain(place)
+                if isinstance(exception, Rule)
+                else _removed(exception, place)
+            )
+        return found
+
+    def certain(self, place: ZoneInfo) -> Footprint:
+        """Readings of `place` at which this rule always occurs."""
+        return NOTHING
+
+    def _footprint(self, place: ZoneInfo) -> Footprint:
+        """The footprint of this kind, before calendars and exceptions."""
+        return EVERYTHING
 
     def series(self) -> Series:
         """The set of instants this rule denotes."""
@@ -251,6 +274,15 @@ class Rule(_Remembered, ABC):
             hint = "end the rule at its start or later"
             reason = f"is before start_date {stamp_text(start)}"
             raise refuse("end_date", stamp_text(end), reason, hint)
+
+
+def _kept(given: Calendar, place: ZoneInfo) -> Footprint:
+    return of_calendar(given)[0] if given.tz in (None, place.key) else EVERYTHING
+
+
+def _removed(given: Calendar, place: ZoneInfo) -> Footprint:
+    found, exactly = of_calendar(given)
+    return found if exactly and given.tz in (None, place.key) else NOTHING
 
 
 def _window(start: datetime, end: datetime) -> tuple[int, int]:

@@ -193,7 +193,7 @@ class Kept(Series):
                 search.found()
                 yield at, min(until, hi)
             else:
-                search.step(at)
+                search.step()
             at = self.inner.after(until - 1, hi)
 
     def ascending(self, lo: int, hi: int) -> Iterator[int]:
@@ -209,7 +209,7 @@ class Kept(Series):
                 search.found()
                 yield from self.inner.descending(max(since, lo), at + 1)
             else:
-                search.step(at)
+                search.step()
             at = next(self.inner.descending(lo, since), None) if since > lo else None
 
     def count(self, lo: int, hi: int) -> int:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
 from math import gcd
 from typing import Any, ClassVar, Final
 from zoneinfo import ZoneInfo
 
 from scheduler.rules.base import Rule
 from scheduler.rules.existence import checked
+from scheduler.rules.footprint import Footprint
 from scheduler.rules.instants import END, FIRST
 from scheduler.rules.refusals import refuse
 from scheduler.rules.series import Clipped, Intersection, Listed, Series, Steady, Union
@@ -45,9 +47,6 @@ class Combined(Rule):
         members = (member.is_wall_only() for member in self.members)
         return Rule.is_wall_only(self) and all(members)
 
-    def has_annual(self) -> bool:
-        return Rule.has_annual(self) or any(member.has_annual() for member in self.members)
-
     def _to_json(self) -> dict[str, Any]:
         return {self.kind: [member.to_json() for member in self.members]}
 
@@ -69,6 +68,9 @@ class AnyOf(Combined):
     def _instants(self, place: ZoneInfo) -> Series:
         return Union(self.member_series(place))
 
+    def _footprint(self, place: ZoneInfo) -> Footprint:
+        return reduce(Footprint.either, (member.footprint(place) for member in self.members))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AllOf(Combined):
@@ -83,6 +85,9 @@ class AllOf(Combined):
     def _instants(self, place: ZoneInfo) -> Series:
         members = _without_steady(self.member_series(place))
         return members[0] if len(members) == 1 else Intersection(members)
+
+    def _footprint(self, place: ZoneInfo) -> Footprint:
+        return reduce(Footprint.both, (member.footprint(place) for member in self.members))
 
 
 def _without_steady(members: list[Series]) -> list[Series]:

@@ -8,7 +8,7 @@ of at most three hours took its time away, and once where an overlap shows it tw
 from __future__ import annotations
 
 from calendar import monthrange
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from itertools import pairwise, zip_longest
@@ -27,6 +27,15 @@ from scheduler.rules.cron_fields import (
 )
 from scheduler.rules.days import FixedTimes, KindDays, times_of_day
 from scheduler.rules.existence import checked
+from scheduler.rules.footprint import (
+    NOTHING,
+    Footprint,
+    after_gaps,
+    days_mask,
+    made_up,
+    outside_changes,
+    times_mask,
+)
 from scheduler.rules.instants import FIRST, HOUR
 from scheduler.rules.refusals import refuse
 from scheduler.rules.series import Series
@@ -56,6 +65,19 @@ class Cron(Rule):
         fields, pattern = compiled(self.cron)
         landing = literally if fields.wildcard else fixed_time
         return WallSeries(pattern, timeline(place), landing)
+
+    def _footprint(self, place: ZoneInfo) -> Footprint:
+        fields, shown = compiled(self.cron)[0], _readings(self.cron)
+        return shown if fields.wildcard else after_gaps(shown, place, made_up)
+
+    def certain(self, place: ZoneInfo) -> Footprint:
+        narrowed = (self.start_date, self.end_date, self.limit, *self.kept_on, *self.exceptions)
+        if self.timezone not in (None, place.key) or any(given is not None for given in narrowed):
+            return NOTHING
+        shown = _readings(self.cron)
+        if compiled(self.cron)[0].wildcard:
+            return shown
+        return replace(shown, times=outside_changes(shown.times, place))
 
 
 def cron(
@@ -97,6 +119,13 @@ def compiled(expression: str) -> tuple[CronFields, FixedTimes]:
         raise refuse("cron", expression, "never happens", hint)
     times = times_of_day(values(fields.hours), values(fields.minutes), values(fields.seconds))
     return fields, FixedTimes(days, times)
+
+
+def _readings(expression: str) -> Footprint:
+    """The readings that match, exactly."""
+    fields, _ = compiled(expression)
+    times = times_mask(values(fields.hours), values(fields.minutes), values(fields.seconds))
+    return Footprint(days_mask(KindDays(lambda year: _dates(fields, year))), times, is_whole=True)
 
 
 def _dates(fields: CronFields, year: int) -> list[int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from bisect import bisect_left
 from calendar import isleap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from typing import overload
 
@@ -29,6 +29,11 @@ Offsets = Sequence[int]
 def new_year(year: int) -> int:
     """The day number of 1 January."""
     return date(year, 1, 1).toordinal() - EPOCH_ORDINAL
+
+
+def last_day(year: int) -> int:
+    """The day number of 31 December."""
+    return new_year(year) + (365 if isleap(year) else 364)
 
 
 def year_of(day: int) -> int:
@@ -74,49 +79,47 @@ class Days(ABC):
     def offsets(self, year: int) -> Offsets:
         """The days of `year` that are in the set."""
 
+    def years(self, first: int, last: int) -> Iterable[int]:
+        """The years from `first` to `last`, backwards where it is less, that can have any."""
+        return range(first, last + 1) if first <= last else range(first, last - 1, -1)
+
     def ascending(self, lo: int, hi: int) -> Iterator[int]:
         """The days of [lo, hi), ascending."""
         lo, hi = max(lo, FIRST_DAY), min(hi, LAST_DAY + 1)
         if lo >= hi:
             return
-        year = year_of(lo)
-        base = new_year(year)
-        while base < hi:
+        for year in self.years(year_of(lo), year_of(hi - 1)):
             offsets = self.offsets(year)
             if offsets:
+                base = new_year(year)
                 skipped = bisect_left(offsets, lo - base) if lo > base else 0
                 for offset in offsets[skipped:]:
                     if base + offset >= hi:
                         return
                     yield base + offset
-            base += 366 if isleap(year) else 365
-            year += 1
 
     def descending(self, lo: int, hi: int) -> Iterator[int]:
         """The days of [lo, hi), descending."""
         lo, hi = max(lo, FIRST_DAY), min(hi, LAST_DAY + 1)
         if lo >= hi:
             return
-        year = year_of(hi - 1)
-        while True:
+        for year in self.years(year_of(hi - 1), year_of(lo)):
             base = new_year(year)
             offsets = self.offsets(year)
             for offset in reversed(offsets[: bisect_left(offsets, hi - base)]):
                 if base + offset < lo:
                     return
                 yield base + offset
-            if base <= lo:
-                return
-            year -= 1
 
     def count(self, lo: int, hi: int) -> int:
         """How many days of [lo, hi) are in the set."""
         lo, hi = max(lo, FIRST_DAY), min(hi, LAST_DAY + 1)
-        total, year = 0, year_of(lo) if lo < hi else 10_000
-        while year <= 9999 and (base := new_year(year)) < hi:
-            offsets = self.offsets(year)
+        if lo >= hi:
+            return 0
+        total = 0
+        for year in self.years(year_of(lo), year_of(hi - 1)):
+            base, offsets = new_year(year), self.offsets(year)
             total += bisect_left(offsets, hi - base) - bisect_left(offsets, lo - base)
-            year += 1
         return total
 
 
@@ -215,7 +218,7 @@ class DayPattern(Pattern):
             times = self.times(day)
             if not times:
                 search = search or Search("rrule")
-                search.step(day * DAY)
+                search.step()
                 continue
             search = None
             base = day * DAY
@@ -233,7 +236,7 @@ class DayPattern(Pattern):
             times = self.times(day)
             if not times:
                 search = search or Search("rrule")
-                search.step(day * DAY)
+                search.step()
                 continue
             search = None
             base = day * DAY

@@ -11,11 +11,21 @@ from calendar import monthrange
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
+from math import gcd
 from typing import Any, ClassVar, Final
 from zoneinfo import ZoneInfo
 
 from scheduler.rules import refusals
 from scheduler.rules.base import Rule
+from scheduler.rules.days import weekday_of
+from scheduler.rules.footprint import (
+    ALL_DAYS,
+    Footprint,
+    after_gaps,
+    forward,
+    steady_mask,
+    weekdays_mask,
+)
 from scheduler.rules.instants import (
     DAY,
     END,
@@ -86,6 +96,18 @@ class Interval(Rule):
         wall, exact = self._anchor(line)
         landing = by_policy(self.gap, self.fold, exact)
         return WallSeries(self._pattern(wall), line, landing)
+
+    def _footprint(self, place: ZoneInfo) -> Footprint:
+        if self.unit in ELAPSED:
+            first, step = self._first(place), self.every * ELAPSED[self.unit]
+            is_whole = not first % SECOND
+            beat = gcd(step, DAY) // SECOND
+            return Footprint(times=steady_mask(first // SECOND, beat, place), is_whole=is_whole)
+        wall, _ = self._anchor(timeline(place))
+        day, time = divmod(wall, DAY)
+        days = weekdays_mask((weekday_of(day),)) if self.unit == "weeks" else ALL_DAYS
+        shown = Footprint(days, 1 << time // SECOND, not time % SECOND)
+        return after_gaps(shown, place, forward)
 
     def _pattern(self, wall: int) -> Pattern:
         if self.unit in WALL_DAYS:

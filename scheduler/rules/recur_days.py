@@ -7,11 +7,11 @@ the days of a whole year are filtered by all of them together: what is left is t
 from __future__ import annotations
 
 from calendar import isleap, monthrange
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import date
 
-from scheduler.rules.days import Days, KindDays, Offsets, new_year, weekday_of
+from scheduler.rules.days import Days, KindDays, Offsets, last_day, new_year, weekday_of, year_of
 from scheduler.rules.instants import EPOCH_ORDINAL
 from scheduler.rules.recur import Recur
 
@@ -33,6 +33,13 @@ def completed(recur: Recur, start: date) -> Recur:
     return recur
 
 
+def has_date_parts(recur: Recur) -> bool:
+    """Whether any BY part chooses dates."""
+    return bool(
+        recur.bymonth or recur.bymonthday or recur.byyearday or recur.byweekno or recur.byday
+    )
+
+
 def filtered_days(recur: Recur) -> KindDays:
     """The dates that pass every BY part of a completed `recur`, whatever INTERVAL says."""
     return KindDays(lambda year: _matching(recur, year))
@@ -43,6 +50,8 @@ def _matching(recur: Recur, year: int) -> list[int]:
     first = new_year(year)
     length = 366 if isleap(year) else 365
     weeks = _weeks(recur, year) if recur.byweekno else set()
+    in_month = recur.freq == "MONTHLY" or bool(recur.bymonth)
+    weekdays = frozenset(recur.byday)
     base = 0
     for month in range(1, 13):
         month_length = monthrange(year, month)[1]
@@ -50,11 +59,12 @@ def _matching(recur: Recur, year: int) -> list[int]:
             for offset in range(base, base + month_length):
                 day = offset - base + 1
                 weekday = weekday_of(first + offset)
+                place = (day, month_length) if in_month else (offset + 1, length)
                 if (
                     (not recur.bymonthday or _either_end(recur.bymonthday, day, month_length))
                     and (not recur.byyearday or _either_end(recur.byyearday, offset + 1, length))
                     and (not recur.byweekno or offset in weeks)
-                    and (not recur.byday or _on(recur, weekday, day, month_length, offset, length))
+                    and (not weekdays or _on(weekdays, weekday, *place))
                 ):
                     found.append(offset)
         base += month_length
@@ -65,15 +75,13 @@ def _either_end(wanted: Sequence[int], number: int, length: int) -> bool:
     return number in wanted or number - length - 1 in wanted
 
 
-def _on(
-    recur: Recur, weekday: int, day: int, month_length: int, offset: int, year_length: int
-) -> bool:
-    """Whether BYDAY has this weekday, by its number in the month or the year where it has one."""
-    if recur.freq == "MONTHLY" or recur.bymonth:
-        number, last = (day + 6) // 7, -((month_length - day) // 7) - 1
-    else:
-        number, last = offset // 7 + 1, -((year_length - 1 - offset) // 7) - 1
-    return any(on == weekday and n in (0, number, last) for n, on in recur.byday)
+def _on(wanted: frozenset[tuple[int, int]], weekday: int, number: int, length: int) -> bool:
+    """Whether BYDAY has this weekday, by its number in the month or the year where it has one.
+
+    The day is the `number`th of `length`.
+    """
+    nth, last = (number + 6) // 7, -((length - number) // 7) - 1
+    return not wanted.isdisjoint(((0, weekday), (nth, weekday), (last, weekday)))
 
 
 def _weeks(recur: Recur, year: int) -> set[int]:
@@ -119,6 +127,36 @@ class PhasedDays(Days):
             found = self._kept[year] = self._in_phase(year)
         return found
 
+    def years(self, first: int, last: int) -> Iterable[int]:
+        if self._is_dense:
+            return super().years(first, last)
+        within = self._years(min(first, last), max(first, last))
+        return within if first <= last else reversed(within)
+
+    @property
+    def _is_dense(self) -> bool:
+        """Whether to ask year by year: the intervals are no further apart than ten years."""
+        per_year = {"YEARLY": 1, "MONTHLY": 12, "WEEKLY": 53, "DAILY": 366}[self._freq]
+        return self._interval <= 10 * per_year
+
+    def _years(self, first: int, last: int) -> list[int]:
+        """The years that an interval touches."""
+        start = date.fromordinal(self._start + EPOCH_ORDINAL)
+        match self._freq:
+            case "YEARLY":
+                return list(_every(self._interval, start.year, first, last))
+            case "MONTHLY":
+                phase = start.year * 12 + start.month - 1
+                months = _every(self._interval, phase, first * 12, last * 12 + 11)
+                return [month // 12 for month in months]
+            case _:
+                length = 7 if self._freq == "WEEKLY" else 1
+                begin = self._start - (weekday_of(self._start) - self._wkst) % length
+                lo, hi = new_year(first), last_day(last)
+                runs = _every(self._interval * length, begin, lo - length + 1, hi)
+                ends = (day for run in runs for day in (run, run + length - 1))
+                return sorted({year_of(min(max(day, lo), hi)) for day in ends})
+
     def _in_phase(self, year: int) -> Offsets:
         start = date.fromordinal(self._start + EPOCH_ORDINAL)
         filtered = self._filter.offsets(year)
@@ -145,6 +183,11 @@ class PhasedDays(Days):
                 found.extend(offset for offset in filtered if base <= offset < base + length)
             base += length
         return found
+
+
+def _every(step: int, phase: int, first: int, last: int) -> range:
+    """The numbers from `first` to `last` that are whole steps from `phase`."""
+    return range(first + (phase - first) % step, last + 1, step)
 
 
 def _stepped(filtered: Offsets, start: int, step: int, length: int) -> Offsets:

@@ -17,11 +17,21 @@ from zoneinfo import ZoneInfo
 from scheduler.rules import refusals
 from scheduler.rules.base import Rule
 from scheduler.rules.every import check_policies, policies_json
-from scheduler.rules.existence import checked, refuse_if_impossible
+from scheduler.rules.existence import checked
+from scheduler.rules.footprint import (
+    EVERYTHING,
+    Footprint,
+    after_gaps,
+    days_mask,
+    forward,
+    times_mask,
+)
 from scheduler.rules.instants import END, SECOND, to_micros, wall_micros, wall_reading
 from scheduler.rules.moments import parse_stamp, stamp_text
 from scheduler.rules.recur import LONGEST, Recur, parse_recur
-from scheduler.rules.recur_times import recur_pattern
+from scheduler.rules.recur_days import completed, filtered_days
+from scheduler.rules.recur_existence import refuse_if_impossible
+from scheduler.rules.recur_times import recur_pattern, time_sets
 from scheduler.rules.refusals import missing, refuse
 from scheduler.rules.series import Clipped, Including, Limited, Listed, Series, Without
 from scheduler.rules.timeline import Timeline, timeline
@@ -62,7 +72,8 @@ class RRule(Rule):
         return stored | policies_json(self.gap, self.fold)
 
     def is_wall_only(self) -> bool:
-        given = (self.dtstart, *self.exdate, *self.rdate)
+        until = _recur(self.rrule).until
+        given = (self.dtstart, *self.exdate, *self.rdate, *([until] if until else []))
         return Rule.is_wall_only(self) and all(stamp.tzinfo is None for stamp in given)
 
     def starts_itself(self) -> bool:
@@ -82,6 +93,16 @@ class RRule(Rule):
         if self.exdate:
             series = Without(series, Listed([stamp_micros(at, place, fold) for at in self.exdate]))
         return series
+
+    def _footprint(self, place: ZoneInfo) -> Footprint:
+        if self.rdate:
+            return EVERYTHING
+        recur = _recur(self.rrule)
+        start = wall_reading(timeline(place).wall(stamp_micros(self.dtstart, place)))
+        days = days_mask(filtered_days(completed(recur, start.date())))
+        hours, minutes, seconds = time_sets(recur, start)
+        shown = Footprint(days, times_mask(hours, minutes, seconds), is_whole=True)
+        return shown if recur.is_subdaily else after_gaps(shown, place, forward)
 
     def _readings(self, recur: Recur, line: Timeline) -> Series:
         """The recurrence in its zone, from before dtstart where it steps by hours or less."""

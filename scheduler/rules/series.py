@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from heapq import merge
 from itertools import islice
@@ -16,7 +17,7 @@ from itertools import islice
 from scheduler.errors import InvalidRule
 from scheduler.rules.instants import END
 
-SEARCH_STEPS: ContextVar[int] = ContextVar("search_steps", default=200_000)
+MOST_STEPS = 200_000
 """How many fruitless steps a search takes before it gives up with an error."""
 
 
@@ -27,35 +28,53 @@ class Unbound(InvalidRule):
 class SearchEnded(InvalidRule):
     """A search took all its steps and found nothing; the rule may or may not go on."""
 
-    span = 0
-    """How much time the second half of the search went through."""
+
+class Budget:
+    """Steps that all the searches of one question share."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+
+BUDGET: ContextVar[Budget | None] = ContextVar("budget", default=None)
+"""What the searches begun here may take together, where that is less than MOST_STEPS each."""
+
+
+@contextmanager
+def searching(most: int) -> Iterator[None]:
+    """Searches begun inside take `most` fruitless steps in all, then raise SearchEnded."""
+    token = BUDGET.set(Budget(most))
+    try:
+        yield
+    finally:
+        BUDGET.reset(token)
 
 
 class Search:
     """The steps of one search for the next occurrence."""
 
-    __slots__ = ("_field", "_most", "_since", "_steps")
+    __slots__ = ("_budget", "_field", "_steps")
 
     def __init__(self, field: str) -> None:
         self._field = field
-        self._since = 0
-        self._most = self._steps = SEARCH_STEPS.get()
+        self._steps = MOST_STEPS
+        self._budget = BUDGET.get()
 
-    def step(self, at: int) -> None:
-        """Count a fruitless step at `at`; raises SearchEnded after too many."""
+    def step(self) -> None:
+        """Count a fruitless step; raises SearchEnded after too many."""
         self._steps -= 1
-        if self._steps == self._most // 2:
-            self._since = at
-        if self._steps < 0:
-            reason = f"gave no occurrence in {self._most} steps"
+        if self._budget is not None:
+            self._budget.left -= 1
+        if self._steps < 0 or (self._budget is not None and self._budget.left < 0):
+            reason = "gave no occurrence in as many steps as a search may take"
             hint = "it may be impossible; simplify it"
-            ended = SearchEnded(self._field, "the rule", reason, hint)
-            ended.span = abs(at - self._since)
-            raise ended
+            raise SearchEnded(self._field, "the rule", reason, hint)
 
     def found(self) -> None:
         """Start to count again."""
-        self._steps = self._most
+        self._steps = MOST_STEPS
 
 
 class Series(ABC):
@@ -296,7 +315,7 @@ class Intersection(Series):
                 search.found()
                 hi = newest - 1
             else:
-                search.step(newest)
+                search.step()
                 hi = newest
 
     def after(self, instant: int, hi: int = END) -> int | None:
@@ -318,7 +337,7 @@ class Intersection(Series):
                 candidate = found
                 if agreed == len(members):
                     return candidate
-                search.step(candidate)
+                search.step()
 
 
 class Without(Series):
@@ -331,10 +350,16 @@ class Without(Series):
         self.removed = removed
 
     def ascending(self, lo: int, hi: int) -> Iterator[int]:
-        return _difference(self.inner.ascending(lo, hi), self.removed.ascending(lo, hi), 1)
+        def removed(at: int) -> Iterator[int]:
+            return self.removed.ascending(at, hi)
+
+        return _difference(self.inner.ascending(lo, hi), removed, lo, 1)
 
     def descending(self, lo: int, hi: int) -> Iterator[int]:
-        return _difference(self.inner.descending(lo, hi), self.removed.descending(lo, hi), -1)
+        def removed(at: int) -> Iterator[int]:
+            return self.removed.descending(lo, at + 1)
+
+        return _difference(self.inner.descending(lo, hi), removed, hi - 1, -1)
 
     def count(self, lo: int, hi: int) -> int:
         return self.inner.count(lo, hi) - Intersection((self.removed, self.inner)).count(lo, hi)
@@ -353,14 +378,29 @@ def _distinct(stream: Iterator[int]) -> Iterator[int]:
             last = instant
 
 
-def _difference(kept: Iterator[int], removed: Iterator[int], sign: int) -> Iterator[int]:
-    """`kept` without `removed`, both ascending (sign 1) or both descending (sign -1)."""
-    gone, search = next(removed, None), Search("except")
+_NEAR = 8
+"""How many removed instants are walked past before the next one is asked for."""
+
+
+def _difference(
+    kept: Iterator[int], removed: Callable[[int], Iterator[int]], first: int, sign: int
+) -> Iterator[int]:
+    """`kept` without the removed, both ascending (sign 1) or both descending (sign -1).
+
+    `removed(instant)` gives those from `instant` on, itself included; `first` is the earliest
+    place of both.
+    """
+    stream, search = removed(first), Search("except")
+    gone = next(stream, None)
     for instant in kept:
+        walked = 0
         while gone is not None and (gone - instant) * sign < 0:
-            gone = next(removed, None)
-        if instant != gone:
+            walked += 1
+            if walked > _NEAR:
+                stream = removed(instant)
+            gone = next(stream, None)
+        if instant == gone:
+            search.step()
+        else:
             yield instant
             search.found()
-        else:
-            search.step(instant)

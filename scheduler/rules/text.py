@@ -61,7 +61,7 @@ class Parser:
             shared["kept_on"] = self._calendars(given["only_on"])
         if "except" in given:
             shared["exceptions"] = self._exceptions(given["except"], depth)
-        return checked(self._MAKERS[kind](self, given, shared, depth))
+        return self._MAKERS[kind](self, given, shared, depth)
 
     def _calendars(self, value: object) -> tuple[Calendar, ...]:
         found = tuple(calendar(part, "only_on") for part in _list("only_on", value))
@@ -120,6 +120,11 @@ def rule_from_json(value: Mapping[str, Any]) -> Rule:
 
     Raises InvalidRule naming the field, the offending part, the reason and the mend.
     """
+    return checked(parsed(value))
+
+
+def parsed(value: Mapping[str, Any]) -> Rule:
+    """`rule_from_json`, before it is asked whether the rule can occur at all."""
     return Parser().rule(value)
 
 
