@@ -215,13 +215,8 @@ class Kept(Series):
     def count(self, lo: int, hi: int) -> int:
         return sum(self.inner.count(start, end) for start, end in self._runs(lo, hi))
 
-    def count_up_to(self, lo: int, hi: int, most: int) -> int:
-        total = 0
-        for start, end in self._runs(lo, hi):
-            total += self.inner.count(start, end)
-            if total >= most:
-                return most
-        return total
+    def at_most(self, lo: int, hi: int) -> int:
+        return self.inner.at_most(lo, hi)
 
 
 def _is_dates(value: Mapping[Any, Any]) -> bool:

@@ -34,14 +34,12 @@ from scheduler.rules.instants import (
     HOUR,
     MINUTE,
     SECOND,
-    to_micros,
-    wall_micros,
 )
 from scheduler.rules.refusals import refuse
 from scheduler.rules.series import Series, Steady, Unbound
 from scheduler.rules.timeline import Timeline, timeline
 from scheduler.rules.wall import Pattern, WallSeries, by_policy
-from scheduler.rules.zones import stamp_micros
+from scheduler.rules.zones import anchored, stamp_micros
 
 ELAPSED: Final = {"seconds": SECOND, "minutes": MINUTE, "hours": HOUR}
 WALL_DAYS: Final = {"days": DAY, "weeks": 7 * DAY}
@@ -128,12 +126,7 @@ class Interval(Rule):
 
     def _anchor(self, line: Timeline) -> tuple[int, dict[int, int]]:
         """The anchor's wall reading, and the instant of occurrence 0 where it is fixed."""
-        start = self._start()
-        if start.tzinfo is None:
-            return wall_micros(start), {}
-        instant = to_micros(start)
-        wall = line.wall(instant)
-        return wall, {wall: instant}
+        return anchored(self._start(), line.zone, "start_date")
 
 
 class SteadyReadings(Pattern):

@@ -85,8 +85,16 @@ def _given(value: datetime) -> datetime:
         return value.replace(tzinfo=None, fold=0)
     if offset.seconds % 60 or offset.microseconds:
         # Local mean time: an offset that the text form cannot say.
-        return value.astimezone(UTC)
+        try:
+            return value.astimezone(UTC)
+        except OverflowError:
+            # Within a day of either end of the calendar; its UTC reading cannot be shown.
+            return value.replace(tzinfo=timezone(_whole_minutes(offset)), fold=0)
     return value.replace(tzinfo=timezone(offset) if offset else UTC, fold=0)
+
+
+def _whole_minutes(offset: timedelta) -> timedelta:
+    return offset // timedelta(minutes=1) * timedelta(minutes=1)
 
 
 def stamp_text(stamp: datetime) -> str:

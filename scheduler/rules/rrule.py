@@ -26,7 +26,7 @@ from scheduler.rules.footprint import (
     forward,
     times_mask,
 )
-from scheduler.rules.instants import END, SECOND, to_micros, wall_micros, wall_reading
+from scheduler.rules.instants import END, SECOND, wall_reading
 from scheduler.rules.moments import parse_stamp, stamp_text
 from scheduler.rules.recur import LONGEST, Recur, parse_recur
 from scheduler.rules.recur_days import completed, filtered_days
@@ -36,7 +36,7 @@ from scheduler.rules.refusals import missing, refuse
 from scheduler.rules.series import Clipped, Including, Limited, Listed, Series, Without
 from scheduler.rules.timeline import Timeline, timeline
 from scheduler.rules.wall import Pattern, WallSeries, by_policy, literally
-from scheduler.rules.zones import stamp_micros
+from scheduler.rules.zones import anchored, stamp_micros
 
 MOST_DATES: Final = 1_000
 
@@ -98,7 +98,7 @@ class RRule(Rule):
         if self.rdate:
             return EVERYTHING
         recur = _recur(self.rrule)
-        start = wall_reading(timeline(place).wall(stamp_micros(self.dtstart, place)))
+        start = wall_reading(anchored(self.dtstart, place, "dtstart")[0])
         days = days_mask(filtered_days(completed(recur, start.date())))
         hours, minutes, seconds = time_sets(recur, start)
         shown = Footprint(days, times_mask(hours, minutes, seconds), is_whole=True)
@@ -106,14 +106,8 @@ class RRule(Rule):
 
     def _readings(self, recur: Recur, line: Timeline) -> Series:
         """The recurrence in its zone, from before dtstart where it steps by hours or less."""
-        exact: dict[int, int] = {}
-        if self.dtstart.tzinfo is None:
-            wall = wall_micros(self.dtstart)
-        else:
-            instant = to_micros(self.dtstart)
-            # A zone whose offset has seconds puts no fraction into the reading.
-            wall = line.wall(instant)
-            exact[wall] = instant
+        # A zone whose offset has seconds puts no fraction into the reading.
+        wall, exact = anchored(self.dtstart, line.zone, "dtstart")
         pattern = _pattern(recur, wall)
         if recur.is_subdaily:
             return WallSeries(pattern, line, literally)

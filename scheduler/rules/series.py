@@ -6,6 +6,7 @@ ascending, descending, by count. Instants are integers (see instants.py), window
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ from heapq import merge
 from itertools import islice
 
 from scheduler.errors import InvalidRule
-from scheduler.rules.instants import END
+from scheduler.rules.instants import END, MINUTE
 
 MOST_STEPS = 200_000
 """How many fruitless steps a search takes before it gives up with an error."""
@@ -98,9 +99,9 @@ class Series(ABC):
         """How many lie in [lo, hi)."""
         return sum(1 for _ in self.ascending(lo, hi))
 
-    def count_up_to(self, lo: int, hi: int, most: int) -> int:
-        """`count`, but no higher than `most`, and no dearer than walking that many."""
-        return min(self.count(lo, hi), most)
+    def at_most(self, lo: int, hi: int) -> int:
+        """No less than `count`, and cheap: what is filtered out is not looked for."""
+        return self.count(lo, hi)
 
 
 class Steady(Series):
@@ -180,15 +181,15 @@ class Clipped(Series):
         lo, hi = max(lo, self.lo), min(hi, self.hi)
         return self.inner.count(lo, hi) if lo < hi else 0
 
-    def count_up_to(self, lo: int, hi: int, most: int) -> int:
+    def at_most(self, lo: int, hi: int) -> int:
         lo, hi = max(lo, self.lo), min(hi, self.hi)
-        return self.inner.count_up_to(lo, hi, most) if lo < hi else 0
+        return self.inner.at_most(lo, hi) if lo < hi else 0
 
 
 class Limited(Series):
     """The first `limit` instants of `inner` at or after `start`."""
 
-    __slots__ = ("_counted", "inner", "limit", "start")
+    __slots__ = ("_clear", "_counted", "_end", "inner", "limit", "start")
 
     def __init__(self, inner: Series, start: int, limit: int) -> None:
         self.inner = inner
@@ -196,46 +197,90 @@ class Limited(Series):
         self.limit = limit
         # (instant, how many came before it): where the last count ended, to go on from there.
         self._counted = (start, 0)
-
-    def _used(self, instant: int) -> int:
-        """How many of the limit come before `instant`."""
-        at, used = self._counted
-        if instant < at:
-            at, used = self.start, 0
-        if instant > at and used < self.limit:
-            used += self.inner.count_up_to(at, instant, self.limit - used)
-            self._counted = (instant, used)
-        return used
+        # (instant, no less than came before it), below the limit.
+        self._clear = (start, 0)
+        self._end: int | None = None
 
     def ascending(self, lo: int, hi: int) -> Iterator[int]:
         lo = max(lo, self.start)
-        if lo >= hi or (rest := self.limit - self._used(lo)) <= 0:
-            return iter(())
-        return islice(self.inner.ascending(lo, hi), min(rest, 2**62))
+        if not self._is_left(lo):
+            return
+        # As many as are left for certain; only who takes them all needs the exact number.
+        clear_until, bound = self._clear
+        sure = self.limit - (bound if lo <= clear_until else self._used(lo))
+        for instant in islice(self.inner.ascending(lo, hi), min(sure, sys.maxsize)):
+            yield instant
+            lo = instant + 1
+        rest = self.limit - self._used(lo)
+        yield from islice(self.inner.ascending(lo, hi), min(rest, sys.maxsize))
 
     def descending(self, lo: int, hi: int) -> Iterator[int]:
         lo = max(lo, self.start)
-        if lo >= hi:
-            return
-        if self._used(hi) >= self.limit:
-            hi = self._cutoff(lo, hi)
-        yield from self.inner.descending(lo, hi)
+        self._is_left(hi)
+        hi = hi if self._end is None else min(hi, self._end)
+        return self.inner.descending(lo, hi) if lo < hi else iter(())
 
     def after(self, instant: int, hi: int = END) -> int | None:
         instant = max(instant, self.start - 1)
-        return self.inner.after(instant, hi) if self._used(instant + 1) < self.limit else None
+        return self.inner.after(instant, hi) if self._is_left(instant + 1) else None
 
     def count(self, lo: int, hi: int) -> int:
         lo = max(lo, self.start)
         return self._used(hi) - self._used(lo) if lo < hi else 0
 
-    def _cutoff(self, lo: int, hi: int) -> int:
-        """The least instant in [lo, hi] before which the whole limit lies."""
-        while lo < hi:
-            middle = (lo + hi) // 2
-            used = self.inner.count_up_to(self.start, middle, self.limit)
-            lo, hi = (lo, middle) if used >= self.limit else (middle + 1, hi)
-        return hi
+    def _is_left(self, instant: int) -> bool:
+        """Whether some of the limit is left at `instant`.
+
+        A limit that a cheap bound does not reach is not counted: the bound is taken in steps
+        that double, and kept, so that walking on asks for it rarely.
+        """
+        if self._end is not None:
+            return instant < self._end
+        at, bound = self._clear
+        while at < instant:
+            until = min(at + max(MINUTE, at - self.start), END)
+            bound += self.inner.at_most(at, until)
+            if bound >= self.limit:
+                return self._used(instant) < self.limit
+            at = until if until < END else max(until, instant)
+            self._clear = at, bound
+        return True
+
+    def _used(self, instant: int) -> int:
+        """How many of the limit come before `instant`."""
+        if self._end is not None and instant >= self._end:
+            return self.limit
+        at, used = self._counted
+        if instant < at:
+            at, used = self.start, 0
+        for since, until in _strides(at, instant):
+            more = self.inner.count(since, until)
+            if used + more >= self.limit:
+                self._end = self._cutoff(since, until, self.limit - used)
+                return self.limit
+            used += more
+        self._counted = (max(at, instant), used)
+        return used
+
+    def _cutoff(self, lo: int, hi: int, wanted: int) -> int:
+        """The least instant in [lo, hi] before which `wanted` from `lo` on lie."""
+        low, high = lo, hi
+        while low < high:
+            middle = (low + high) // 2
+            if self.inner.count(lo, middle) >= wanted:
+                high = middle
+            else:
+                low = middle + 1
+        return high
+
+
+def _strides(lo: int, hi: int) -> Iterator[tuple[int, int]]:
+    """[lo, hi) in windows that double: a count that stops early has not looked far ahead."""
+    length = MINUTE
+    while lo < hi:
+        until = min(lo + length, hi)
+        yield lo, until
+        lo, length = until, 2 * length
 
 
 class Union(Series):
@@ -267,8 +312,8 @@ class Union(Series):
         walked = _distinct(merge(*(member.ascending(lo, hi) for member in others)))
         return dense.count(lo, hi) + sum(1 for at in walked if dense.after(at - 1, at + 1) != at)
 
-    def count_up_to(self, lo: int, hi: int, most: int) -> int:
-        return sum(1 for _ in islice(self.ascending(lo, hi), most))
+    def at_most(self, lo: int, hi: int) -> int:
+        return sum(member.at_most(lo, hi) for member in self.members)
 
 
 class Including(Union):
@@ -321,8 +366,8 @@ class Intersection(Series):
     def after(self, instant: int, hi: int = END) -> int | None:
         return self._next(instant, hi)
 
-    def count_up_to(self, lo: int, hi: int, most: int) -> int:
-        return sum(1 for _ in islice(self.ascending(lo, hi), most))
+    def at_most(self, lo: int, hi: int) -> int:
+        return min(member.at_most(lo, hi) for member in self.members)
 
     def _next(self, instant: int, hi: int) -> int | None:
         """The first common instant in (instant, hi)."""
@@ -364,10 +409,8 @@ class Without(Series):
     def count(self, lo: int, hi: int) -> int:
         return self.inner.count(lo, hi) - Intersection((self.removed, self.inner)).count(lo, hi)
 
-    def count_up_to(self, lo: int, hi: int, most: int) -> int:
-        if isinstance(self.removed, Listed):
-            return min(self.count(lo, hi), most)
-        return sum(1 for _ in islice(self.ascending(lo, hi), most))
+    def at_most(self, lo: int, hi: int) -> int:
+        return self.inner.at_most(lo, hi)
 
 
 def _distinct(stream: Iterator[int]) -> Iterator[int]:

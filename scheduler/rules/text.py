@@ -34,16 +34,21 @@ OWN: dict[str, frozenset[str]] = {
     "any": frozenset(),
     "all": frozenset(),
 }
-MOST_RULES = 1_000
+# What SEMANTICS caps for each list, capped for the whole: 8.2 holds for any body.
+MOST_PARTS = 1_000
+"""Rules in all, and calendars of one list."""
+MOST_DATES = 20_000
+"""Dates and date-times in all, of calendars, exdate, rdate and at."""
 
 Given = dict[str, Any]
 
 
 class Parser:
-    """One definition being read: it counts the rules in it, so that none is endless."""
+    """One definition being read: it counts the rules and the dates in it, so none is endless."""
 
     def __init__(self) -> None:
         self._rules = 0
+        self._dates = 0
 
     def rule(self, value: object, depth: int = 0) -> Rule:
         """The rule that `value`, a mapping, defines."""
@@ -52,10 +57,11 @@ class Parser:
                 "rule", value, "is not an object", 'such as {"every": 15, "unit": "minutes"}'
             )
         self._rules += 1
-        if self._rules > MOST_RULES:
-            raise refuse("rule", value, f"holds more than {MOST_RULES} rules")
+        if self._rules > MOST_PARTS:
+            raise refuse("rule", value, f"holds more than {MOST_PARTS} rules")
         kind = _kind(value)
         given = _given(kind, value)
+        self._weigh(given, "exdate", "rdate", "at")
         shared: Given = {key: given[key] for key in _SHARED if key in given}
         if "only_on" in given:
             shared["kept_on"] = self._calendars(given["only_on"])
@@ -63,8 +69,21 @@ class Parser:
             shared["exceptions"] = self._exceptions(given["except"], depth)
         return self._MAKERS[kind](self, given, shared, depth)
 
+    def _weigh(self, given: object, *keys: str) -> None:
+        """Count the dates that `given` lists under `keys`, before any of them is read."""
+        if isinstance(given, Mapping):
+            listed = (given.get(key) for key in keys)
+            self._dates += sum(len(part) for part in listed if isinstance(part, (list, tuple)))
+            if self._dates > MOST_DATES:
+                raise refuse("rule", "the rule", f"holds more than {MOST_DATES} dates in all")
+
+    def _calendar(self, value: object, field: str) -> Calendar:
+        self._weigh(value, "dates", "annual", "ranges", "times", "weekdays")
+        return calendar(value, field)
+
     def _calendars(self, value: object) -> tuple[Calendar, ...]:
-        found = tuple(calendar(part, "only_on") for part in _list("only_on", value))
+        parts = _list("only_on", value, MOST_PARTS)
+        found = tuple(self._calendar(part, "only_on") for part in parts)
         if not found:
             raise refuse("only_on", "the list", "is empty", "leave it out to keep every occurrence")
         return found
@@ -73,8 +92,8 @@ class Parser:
         return tuple(
             self.rule(part, _deeper("except", depth))
             if _is_rule(part)
-            else calendar(part, "except")
-            for part in _list("except", value)
+            else self._calendar(part, "except")
+            for part in _list("except", value, MOST_PARTS)
         )
 
     def _every(self, given: Given, shared: Given, depth: int) -> Rule:
@@ -103,7 +122,7 @@ class Parser:
 
     def _members(self, kind: str, given: Given, depth: int) -> tuple[Rule, ...]:
         deeper = _deeper(kind, depth)
-        return tuple(self.rule(member, deeper) for member in _list(kind, given[kind]))
+        return tuple(self.rule(member, deeper) for member in _list(kind, given[kind], MOST_MEMBERS))
 
     _MAKERS: ClassVar[dict[str, Callable[[Parser, Given, Given, int], Rule]]] = {
         "every": _every,
@@ -160,11 +179,11 @@ def _deeper(field: str, depth: int) -> int:
     return depth + 1
 
 
-def _list(field: str, value: object) -> Sequence[object]:
+def _list(field: str, value: object, most: int) -> Sequence[object]:
     if not isinstance(value, (list, tuple)):
         raise refuse(field, value, "is not a list")
-    if len(value) > MOST_MEMBERS:
-        raise refuse(field, "the list", f"has more than {MOST_MEMBERS} members")
+    if len(value) > most:
+        raise refuse(field, "the list", f"has more than {most} members")
     return value
 
 

@@ -65,6 +65,21 @@ def stamp_micros(stamp: datetime, place: ZoneInfo, fold: str = "first") -> int:
     return instant
 
 
+def anchored(stamp: datetime, place: ZoneInfo, field: str) -> tuple[int, dict[int, int]]:
+    """The wall reading of an anchor in `place`, and its instant where it was given as one.
+
+    Raises InvalidRule where the zone's clock shows a year that does not exist.
+    """
+    if stamp.tzinfo is None:
+        return wall_micros(stamp), {}
+    instant = to_micros(stamp)
+    wall = timeline(place).wall(instant)
+    if not FIRST <= wall < END:
+        reason = f"is outside the years 1 to 9999 in {place.key}"
+        raise refuse(field, stamp.isoformat(), reason)
+    return wall, {wall: instant}
+
+
 def in_years(instant: int, field: str, value: object) -> int:
     """`instant` if a UTC datetime can show it; else InvalidRule for `value`."""
     if FIRST <= instant < END:

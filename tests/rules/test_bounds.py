@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -172,3 +173,36 @@ def test_8_6_before_1970_and_after_2038_arithmetic_is_the_same(instants: Instant
     assert instants(rule, "1901-02-01T00:00", first=1) == ["1901-02-28T09:00Z"]
     assert instants(rule, "2040-02-01T00:00", "2041-01-01T00:00", first=1) == ["2040-02-29T09:00Z"]
     assert instants(rule, "9999-12-01T00:00", "9999-12-31T23:59") == ["9999-12-31T09:00Z"]
+
+
+LIMITED: list[dict[str, Any]] = [
+    {"cron": "*/20 * * * *", "only_on": [{"weekdays": "mon-fri", "times": ["09:00-17:00"]}]},
+    {"cron": "0 9 * * *", "except": [{"cron": "0 9 * * mon"}]},
+    {"any": [{"cron": "0 9 * * *"}, {"cron": "30 */6 * * *"}]},
+    {"every": 36, "unit": "hours"},
+    {"rrule": "FREQ=MONTHLY;BYDAY=MO,FR;BYSETPOS=-1,1", "dtstart": "2024-01-01T09:00"},
+]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Australia/Lord_Howe"])
+@pytest.mark.parametrize("limit", [1, 7, 500, 10**12])
+@pytest.mark.parametrize("given", LIMITED, ids=str)
+def test_3_3_a_limit_is_the_same_from_wherever_it_is_asked(
+    given: dict[str, Any], limit: int, zone: str
+) -> None:
+    """Counted by walking, and asked cold from near, from far, backwards and by count."""
+    bounds = {"timezone": zone, "start_date": "2024-01-01T00:00"}
+    start, end = datetime(2023, 12, 31, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
+    far = end + timedelta(days=800)
+    limited = [
+        rule_from_json(given | bounds | {"limit": limit}) for _ in range(5)
+    ]  # each counts anew
+    walked = list(islice(rule_from_json(given | bounds).between(start, end), limit))
+
+    assert list(limited[0].between(start, end)) == walked
+    assert limited[1].last_before_or_at(end - timedelta(microseconds=1)) == walked[-1]
+    assert limited[2].count(start, end) == len(walked)
+    assert limited[3].latest(3, start, end) == walked[-3:]
+    is_spent = limit <= rule_from_json(given | bounds).count(start, far)
+    assert (limited[4].next_after(far) is None) == is_spent
+    assert limited[4].next_after(walked[0] - timedelta(microseconds=1)) == walked[0]

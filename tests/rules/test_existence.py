@@ -6,6 +6,7 @@ import sys
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -214,6 +215,39 @@ def test_8_7_a_rare_rule_is_not_searched_through_what_is_removed(instants: Insta
     """Yearly, less every seventh second: each year asks once, whatever lies between."""
     rule = {"cron": "0 9 1 1 *", "except": [every(7, "seconds", "1970-01-01T00:00Z")]}
     assert len(instants(rule, end="2124-01-01T00:00")) == 86
+
+
+@pytest.mark.parametrize("kind", ["rrule", "days", "months", "years"])
+@pytest.mark.parametrize(
+    ("start", "zone"),
+    [("9999-12-31T23:00Z", "Asia/Tokyo"), ("0001-01-01T00:00Z", "America/New_York")],
+)
+def test_8_6_an_anchor_that_its_zone_cannot_show_is_refused(
+    kind: str, start: str, zone: str
+) -> None:
+    rule = recurs("FREQ=DAILY", start) if kind == "rrule" else every(1, kind, start)
+    with pytest.raises(InvalidRule, match=f"outside the years 1 to 9999 in {zone}"):
+        rule_from_json({"timezone": zone} | rule)
+
+
+def test_8_6_a_window_may_begin_before_the_calendar_does() -> None:
+    start = datetime(1, 1, 1, tzinfo=ZoneInfo("Asia/Tokyo"))
+    found = occurrences({"cron": "0 0 * * *"}, start, "0001-01-02T00:00Z")
+    assert [at.isoformat() for at in found] == ["0001-01-01T00:00:00+00:00"]
+
+
+def test_8_2_dates_are_capped_for_the_whole_definition() -> None:
+    dates = [f"{year}-06-{day:02}" for year in range(1700, 2033) for day in range(1, 31)]
+    rule = {"cron": "0 9 * * *", "except": [{"dates": dates}] * 49}
+    with pytest.raises(InvalidRule, match="more than 20000 dates in all"):
+        rule_from_json(rule)
+
+
+def test_6_3_a_rule_may_have_many_exceptions(instants: Instants) -> None:
+    """The cap of 50 is on members of a union or an intersection only (6.2)."""
+    removed = [{"dates": [f"2024-01-{day:02}"]} for day in range(1, 31)] * 3
+    rule = {"cron": "0 9 * * *", "except": removed}
+    assert instants(rule, end="2024-02-01T00:00") == ["2024-01-31T09:00Z"]
 
 
 def test_8_5_where_the_open_zone_could_decide_the_rule_waits_for_it(instants: Instants) -> None:
