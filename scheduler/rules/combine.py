@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
-from math import gcd
 from typing import Any, ClassVar, Final
 from zoneinfo import ZoneInfo
 
@@ -19,7 +18,15 @@ from scheduler.rules.existence import checked
 from scheduler.rules.footprint import Footprint
 from scheduler.rules.instants import END, FIRST
 from scheduler.rules.refusals import refuse
-from scheduler.rules.series import Clipped, Intersection, Listed, Series, Steady, Union
+from scheduler.rules.series import (
+    Clipped,
+    Intersection,
+    Listed,
+    Series,
+    Steady,
+    Union,
+    unclipped,
+)
 
 MOST_MEMBERS: Final = 50
 DEEPEST: Final = 5
@@ -96,35 +103,18 @@ def _without_steady(members: list[Series]) -> list[Series]:
     joined: Steady | None = None
     lo, hi = FIRST, END
     for member in members:
-        inner = member
-        while isinstance(inner, Clipped):
-            lo, hi = max(lo, inner.lo), min(hi, inner.hi)
-            inner = inner.inner
+        inner, since, until = unclipped(member)
+        lo, hi = max(lo, since), min(hi, until)
         if not isinstance(inner, Steady):
             rest.append(inner)
-        elif joined is None:
-            joined = inner
         else:
-            joined = _common(joined, inner)
+            joined = inner if joined is None else joined.common(inner)
             if joined is None:
                 return [Listed(())]
     if joined is not None:
         rest.append(joined)
     # Every instant of an intersection is inside the bounds of each member.
     return [Clipped(member, lo, hi) for member in rest]
-
-
-def _common(one: Steady, other: Steady) -> Steady | None:
-    """The steady series of the instants that both have."""
-    divisor = gcd(one.step, other.step)
-    apart = other.first - one.first
-    if apart % divisor:
-        return None
-    step = one.step // divisor * other.step
-    turns = apart // divisor * pow(one.step // divisor, -1, other.step // divisor)
-    first = one.first + turns * one.step
-    start = max(one.first, other.first)
-    return Steady(start + (first - start) % step, step)
 
 
 def any_of(

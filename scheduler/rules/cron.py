@@ -38,7 +38,7 @@ from scheduler.rules.footprint import (
 )
 from scheduler.rules.instants import FIRST, HOUR
 from scheduler.rules.refusals import refuse
-from scheduler.rules.series import Series
+from scheduler.rules.series import Series, Steady
 from scheduler.rules.timeline import Stretch, timeline
 from scheduler.rules.wall import Pattern, WallSeries, literally
 
@@ -63,6 +63,9 @@ class Cron(Rule):
 
     def _instants(self, place: ZoneInfo) -> Series:
         fields, pattern = compiled(self.cron)
+        beat = pattern.beat() if place.key == "UTC" else None
+        if beat is not None:
+            return Steady(FIRST + beat[0], beat[1])
         landing = literally if fields.wildcard else fixed_time
         return WallSeries(pattern, timeline(place), landing)
 

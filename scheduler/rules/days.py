@@ -57,23 +57,31 @@ class Days(ABC):
     __slots__ = ("_near",)
 
     def __init__(self) -> None:
-        # (first day, first day of the next, offsets) of the year that was asked for last.
+        # (first day, first day of the next, offsets) of the year of the last answer.
         self._near: tuple[int, int, Offsets] = (0, 0, ())
 
     def first(self, day: int) -> int | None:
         """The first day at or after `day`, or None."""
         base, end, offsets = self._near
-        if not base <= day < end:
-            if not FIRST_DAY <= day <= LAST_DAY:
-                return next(self.ascending(day, LAST_DAY + 1), None)
-            year = year_of(day)
+        if base <= day < end:
+            index = bisect_left(offsets, day - base)
+            if index < len(offsets):
+                return base + offsets[index]
+            day = end
+        day = max(day, FIRST_DAY)
+        if day > LAST_DAY:
+            return None
+        for year in self.years(year_of(day), year_of(LAST_DAY)):
             base, offsets = new_year(year), self.offsets(year)
-            end = base + (366 if isleap(year) else 365)
-            self._near = base, end, offsets
-        index = bisect_left(offsets, day - base)
-        if index < len(offsets):
-            return base + offsets[index]
-        return next(self.ascending(end, LAST_DAY + 1), None)
+            index = bisect_left(offsets, day - base)
+            if index < len(offsets):
+                self._near = base, last_day(year) + 1, offsets
+                return base + offsets[index]
+        return None
+
+    def has(self, day: int) -> bool:
+        """Whether `day` is in the set."""
+        return next(self.ascending(day, day + 1), None) is not None
 
     @abstractmethod
     def offsets(self, year: int) -> Offsets:
@@ -250,17 +258,20 @@ class DayPattern(Pattern):
     def count(self, lo: int, hi: int) -> int:
         if lo >= hi:
             return 0
-        (first, skipped), (last, rest) = divmod(lo, DAY), divmod(hi, DAY)
-        total = self.count_days(first, last)
-        if skipped and next(self.days.ascending(first, first + 1), None) is not None:
-            total -= bisect_left(self.times(first), skipped)
-        if rest and next(self.days.ascending(last, last + 1), None) is not None:
-            total += bisect_left(self.times(last), rest)
-        return total
+        whole = self.count_days(lo // DAY, hi // DAY)
+        return whole + self._count_before(*divmod(hi, DAY)) - self._count_before(*divmod(lo, DAY))
+
+    def _count_before(self, day: int, time: int) -> int:
+        """How many readings `day` has before a time of day."""
+        return bisect_left(self.times(day), time) if time and self.days.has(day) else 0
 
     def count_days(self, lo: int, hi: int) -> int:
         """How many readings the whole days [lo, hi) have."""
         return sum(len(self.times(day)) for day in self.days.ascending(lo, hi))
+
+
+_CYCLE = (new_year(2000), new_year(2400))
+"""The days of one cycle of the Gregorian calendar."""
 
 
 class FixedTimes(DayPattern):
@@ -286,6 +297,18 @@ class FixedTimes(DayPattern):
 
     def times(self, day: int) -> Sequence[int]:
         return self._times
+
+    def beat(self) -> tuple[int, int] | None:
+        """(first time of day, step) where the readings are evenly spaced for ever, else None."""
+        times = self._times
+        if not isinstance(times, range) or times.step * len(times) != DAY:
+            return None
+        every_day = self.days.count(*_CYCLE) == _CYCLE[1] - _CYCLE[0]
+        return (times.start, times.step) if every_day else None
+
+    @property
+    def per_day(self) -> int:
+        return len(self._times)
 
     def count_days(self, lo: int, hi: int) -> int:
         return self.days.count(lo, hi) * len(self._times)

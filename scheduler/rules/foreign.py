@@ -168,7 +168,7 @@ def _refuse_clock_changes(text: str, key: str) -> None:
     """Refuse an expression with a reading that a change of the zone's clock skips or repeats."""
     _, pattern = compiled(text)
     for stretch in timeline(zone(key)).stretches(_FROM, _TO):
-        if stretch.plain:
+        if stretch.offset is not None:
             continue
         for before, after in pairwise(stretch.segments):
             lo, hi = sorted((after.lo + before.offset, after.lo + after.offset))

@@ -123,6 +123,13 @@ class From(Pattern):
         self._inner = inner
         self._start = start
 
+    @property
+    def per_day(self) -> int:
+        return self._inner.per_day
+
+    def first(self, lo: int, hi: int) -> int | None:
+        return self._inner.first(max(lo, self._start), hi)
+
     def ascending(self, lo: int, hi: int) -> Iterator[int]:
         return self._inner.ascending(max(lo, self._start), hi)
 

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from heapq import merge
-from itertools import islice
+from itertools import combinations, islice
+from math import gcd
 
 from scheduler.errors import InvalidRule
-from scheduler.rules.instants import END, MINUTE
+from scheduler.rules.instants import END, FIRST, MINUTE
 
 MOST_STEPS = 200_000
 """How many fruitless steps a search takes before it gives up with an error."""
@@ -134,6 +135,18 @@ class Steady(Series):
         # len() of a range stops at sys.maxsize; this arithmetic does not.
         return max(0, -((run.start - run.stop) // run.step))
 
+    def common(self, other: Steady) -> Steady | None:
+        """The instants that both have, which are steady too; None if there are none."""
+        divisor = gcd(self.step, other.step)
+        apart = other.first - self.first
+        if apart % divisor:
+            return None
+        step = self.step // divisor * other.step
+        turns = apart // divisor * pow(self.step // divisor, -1, other.step // divisor)
+        first = self.first + turns * self.step
+        start = max(self.first, other.first)
+        return Steady(start + (first - start) % step, step)
+
 
 class Listed(Series):
     """Given instants."""
@@ -184,6 +197,15 @@ class Clipped(Series):
     def at_most(self, lo: int, hi: int) -> int:
         lo, hi = max(lo, self.lo), min(hi, self.hi)
         return self.inner.at_most(lo, hi) if lo < hi else 0
+
+
+def unclipped(series: Series) -> tuple[Series, int, int]:
+    """What is inside the bounds of `series`, and the bounds [lo, hi)."""
+    lo, hi = FIRST, END
+    while isinstance(series, Clipped):
+        lo, hi = max(lo, series.lo), min(hi, series.hi)
+        series = series.inner
+    return series, lo, hi
 
 
 class Limited(Series):
@@ -307,6 +329,13 @@ class Union(Series):
         return first
 
     def count(self, lo: int, hi: int) -> int:
+        steady = [
+            (s, since, until)
+            for s, since, until in map(unclipped, self.members)
+            if isinstance(s, Steady)
+        ]
+        if len(steady) == len(self.members) <= _MOST_SUBSETS:
+            return _count_any(steady, lo, hi)
         # The densest member is counted, and only the others are walked.
         dense, *others = sorted(self.members, key=lambda member: -member.count(lo, hi))
         walked = _distinct(merge(*(member.ascending(lo, hi) for member in others)))
@@ -314,6 +343,29 @@ class Union(Series):
 
     def at_most(self, lo: int, hi: int) -> int:
         return sum(member.at_most(lo, hi) for member in self.members)
+
+
+_MOST_SUBSETS = 10
+"""Members up to which a union of steady ones is counted by its 2**n subsets."""
+
+
+def _count_any(members: Sequence[tuple[Steady, int, int]], lo: int, hi: int) -> int:
+    """How many instants of [lo, hi) any of the members has, by inclusion and exclusion.
+
+    A member is steady and has its own bounds [lo, hi).
+    """
+    total = 0
+    for size in range(1, len(members) + 1):
+        sign = 1 if size % 2 else -1
+        for (joined, since, until), *others in combinations(members, size):
+            common: Steady | None = joined
+            since, until = max(lo, since), min(hi, until)
+            for other, other_since, other_until in others:
+                common = common and common.common(other)
+                since, until = max(since, other_since), min(until, other_until)
+            if common and since < until:
+                total += sign * common.count(since, until)
+    return total
 
 
 class Including(Union):

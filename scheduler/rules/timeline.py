@@ -20,14 +20,20 @@ from zoneinfo import ZoneInfo
 from scheduler.rules.instants import DAY, END, EPOCH_WALL, FIRST, SECOND
 
 # The shortest time after which any zone of the database undoes a change of offset is 3.99
-# days (Africa/Freetown, 1939); probing more often than that misses none.
+# days (Africa/Freetown, 1939); probing more often than that misses none. What still changes
+# after 2106 does so by a rule, twice a year, and undoes nothing within 126 days (America/Havana).
 _PROBE = 2**18
-_CHUNK = 64 * _PROBE
+_FAR, _FAR_PROBE = 2**32, 2**22
+_CHUNK = 128 * _PROBE
 _CHUNK_MICROS = _CHUNK * SECOND
 _MARGIN = 2 * _PROBE
-_KEPT_CHUNKS = 4096
+_KEPT_CHUNKS = 2048
+_ENDLESS = 400 * 366 * DAY
 _LOWEST = FIRST // SECOND + 2 * 86_400
 _HIGHEST = END // SECOND - 2 * 86_400
+
+WIDEST = 2 * DAY
+"""More than any wall clock differs from UTC."""
 
 
 class Segment(NamedTuple):
@@ -41,7 +47,7 @@ class Segment(NamedTuple):
 class Stretch(NamedTuple):
     """Instants [lo, hi) and the wall readings [wall_lo, wall_hi) that belong to them.
 
-    A plain stretch has one segment; a rough one has two or more.
+    A plain stretch has one segment; a rough one has two or more, and no offset of its own.
     """
 
     lo: int
@@ -49,51 +55,46 @@ class Stretch(NamedTuple):
     wall_lo: int
     wall_hi: int
     segments: tuple[Segment, ...]
-    plain: bool
+    offset: int | None
+
+
+NOWHERE = Stretch(0, 0, 0, 0, (), None)
+"""A stretch without instants."""
 
 
 class Timeline:
     """The stretches of one zone, found by asking the zone and remembered."""
 
-    __slots__ = ("_chunks", "_epoch", "zone")
+    __slots__ = ("_chunks", "_epoch", "_only", "zone")
 
     def __init__(self, zone: ZoneInfo) -> None:
         self.zone = zone
         # UTC fields under this zone's name, as tzinfo.fromutc() wants them.
         self._epoch = EPOCH_WALL.replace(tzinfo=zone)
         self._chunks: dict[int, tuple[list[int], list[Stretch]]] = {}
+        # UTC is one stretch from end to end, and asked more than any zone.
+        self._only = _plain(FIRST - _ENDLESS, END + _ENDLESS, 0) if zone.key == "UTC" else None
+
+    def stretch(self, instant: int) -> Stretch:
+        """The stretch that `instant` is in."""
+        if self._only is not None:
+            return self._only
+        chunk = instant // _CHUNK_MICROS
+        starts, run = self._chunk(chunk)
+        if instant < starts[0]:
+            starts, run = self._chunk(chunk - 1)
+        return run[bisect_right(starts, instant) - 1]
 
     def stretches(self, lo: int, hi: int) -> Iterator[Stretch]:
         """The stretches that meet the instants [lo, hi), ascending and unclipped."""
-        chunk = lo // _CHUNK_MICROS
-        starts, run = self._chunk(chunk)
-        if lo < starts[0]:
-            chunk -= 1
-            starts, run = self._chunk(chunk)
-        index = bisect_right(starts, lo) - 1
-        while True:
-            for stretch in run[index:]:
-                if stretch.lo >= hi:
-                    return
-                yield stretch
-            chunk, index = chunk + 1, 0
-            _, run = self._chunk(chunk)
-
-    def stretches_down(self, lo: int, hi: int) -> Iterator[Stretch]:
-        """The same stretches, newest first."""
-        chunk = hi // _CHUNK_MICROS
-        while True:
-            for stretch in reversed(self._chunk(chunk)[1]):
-                if stretch.hi <= lo:
-                    return
-                if stretch.lo < hi:
-                    yield stretch
-            chunk -= 1
+        while lo < hi:
+            stretch = self.stretch(lo)
+            yield stretch
+            lo = stretch.hi
 
     def segment(self, instant: int) -> Segment:
         """The segment in force at `instant`; it may end before the offset changes."""
-        stretch = next(self.stretches(instant, instant + 1))
-        for segment in stretch.segments:
+        for segment in self.stretch(instant).segments:
             if instant < segment.hi:
                 return segment
         raise AssertionError("a stretch covers its instants")  # pragma: no cover
@@ -104,10 +105,10 @@ class Timeline:
 
     def stretch_of_wall(self, wall: int) -> Stretch:
         """The one stretch whose readings include `wall`."""
-        for stretch in self.stretches(wall - 2 * DAY, wall + 2 * DAY):
-            if wall < stretch.wall_hi:
-                return stretch
-        raise AssertionError("stretches are adjacent")  # pragma: no cover
+        stretch = self.stretch(wall - WIDEST)
+        while wall >= stretch.wall_hi:
+            stretch = self.stretch(stretch.hi)
+        return stretch
 
     def resolve(self, wall: int, gap: str = "forward", fold: str = "first") -> tuple[int, ...]:
         """The instants that the reading `wall` means: none, one, or both passes of an overlap."""
@@ -142,16 +143,16 @@ class Timeline:
             stretches.append(rough)
             lo = rough.hi
         if lo < end * SECOND:
-            stretches.append(_plain(lo, end * SECOND, self._offset(end - 1) * SECOND))
+            stretches.append(_plain(lo, end * SECOND, self._offset(_in_years(end - 1)) * SECOND))
         return stretches
 
     def _changes(self, start: int, end: int) -> Iterator[tuple[int, int, int]]:
         """(first second, offset before, offset after) of each change in (start, end]."""
-        if self.zone.key == "UTC":
-            return
-        left, before = start, self._offset(start)
+        left, end = _in_years(start), _in_years(end)
+        probe = _PROBE if start < _FAR else _FAR_PROBE
+        before = self._offset(left)
         while left < end:
-            right = left + _PROBE
+            right = min(left + probe, end)
             after = self._offset(right)
             if before != after:
                 yield from self._bisect(left, before, right, after)
@@ -172,15 +173,20 @@ class Timeline:
 
     def _offset(self, second: int) -> int:
         """The offset in seconds, as wall minus UTC: frozen clocks keep no fold elsewhere."""
-        utc = self._epoch + timedelta(seconds=min(max(second, _LOWEST), _HIGHEST))
+        utc = self._epoch + timedelta(0, second)
         shift = self.zone.fromutc(utc) - utc
         return shift.days * 86_400 + shift.seconds
 
 
+def _in_years(second: int) -> int:
+    """`second`, or the nearest one at which a datetime can show every offset."""
+    return min(max(second, _LOWEST), _HIGHEST)
+
+
 def resolve_in(stretch: Stretch, wall: int, gap: str, fold: str) -> tuple[int, ...]:
     """The instants that `wall`, a reading of `stretch`, means under the policies."""
-    if stretch.plain:
-        return (wall - stretch.segments[0].offset,)
+    if stretch.offset is not None:
+        return (wall - stretch.offset,)
     passes = tuple(wall - offset for lo, hi, offset in stretch.segments if lo <= wall - offset < hi)
     if not passes:
         return () if gap == "skip" else (wall - _offset_before_gap(stretch, wall),)
@@ -197,7 +203,7 @@ def _offset_before_gap(stretch: Stretch, wall: int) -> int:
 
 
 def _plain(lo: int, hi: int, offset: int) -> Stretch:
-    return Stretch(lo, hi, lo + offset, hi + offset, (Segment(lo, hi, offset),), True)
+    return Stretch(lo, hi, lo + offset, hi + offset, (Segment(lo, hi, offset),), offset)
 
 
 def _roughs(changes: list[tuple[int, int, int]]) -> list[Stretch]:
@@ -223,7 +229,7 @@ def _rough(lo: int, hi: int, changes: list[tuple[int, int, int]]) -> Stretch:
         for left, right, offset in zip(bounds, bounds[1:], offsets, strict=False)
     )
     wall_lo, wall_hi = (lo + offsets[0]) * SECOND, (hi + offsets[-1]) * SECOND
-    return Stretch(lo * SECOND, hi * SECOND, wall_lo, wall_hi, segments, False)
+    return Stretch(lo * SECOND, hi * SECOND, wall_lo, wall_hi, segments, None)
 
 
 @lru_cache(maxsize=1024)

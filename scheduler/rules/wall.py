@@ -9,13 +9,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 
-from scheduler.rules.instants import DAY, END, FIRST
+from scheduler.rules.instants import DAY, END, FIRST, SECOND
 from scheduler.rules.series import Series
-from scheduler.rules.timeline import Stretch, Timeline, resolve_in
-
-_WIDEST = 2 * DAY
-"""More than any wall clock differs from UTC."""
-
+from scheduler.rules.timeline import NOWHERE, WIDEST, Stretch, Timeline, resolve_in
 
 class Pattern(ABC):
     """A set of wall readings (microseconds), strictly ascending; windows are half-open."""
@@ -37,6 +33,11 @@ class Pattern(ABC):
     def first(self, lo: int, hi: int) -> int | None:
         """The first reading of [lo, hi), or None."""
         return next(self.ascending(lo, hi), None)
+
+    @property
+    def per_day(self) -> int:
+        """How many readings a day has at most; no pattern has two in a second."""
+        return DAY // SECOND
 
 
 Landing = Callable[[Pattern, Stretch], list[int]]
@@ -80,91 +81,91 @@ class WallSeries(Series):
         self.pattern = pattern
         self.timeline = timeline
         self.landing = landing
-        # Where the last question was: the next one is mostly there too.
-        self._near = next(timeline.stretches(0, 1))
+        # Where the last answer was: the next question is mostly there too.
+        self._near = NOWHERE
 
     def after(self, instant: int, hi: int = END) -> int | None:
-        lo = instant + 1
-        near = self._near
-        if not near.lo <= lo < near.hi:
-            near = self._near = next(self.timeline.stretches(lo, lo + 1))
-        if near.plain:
-            offset = near.segments[0].offset
-            wall = self.pattern.first(lo + offset, near.wall_hi)
-            if wall is not None:
-                return wall - offset if wall - offset < hi else None
+        lo, stretch = instant + 1, self._near
+        if not stretch.lo <= lo < stretch.hi:
+            stretch = self._near = self.timeline.stretch(lo)
+        if stretch.offset is not None:
+            wall = self.pattern.first(lo + stretch.offset, min(hi + WIDEST, END))
+            if wall is None:
+                return None
+            if wall >= stretch.wall_hi:
+                stretch = self._near = self.timeline.stretch_of_wall(wall)
+            if stretch.offset is not None:
+                found = wall - stretch.offset
+                return found if found < hi else None
+            lo = stretch.lo
         return next(self.ascending(lo, hi), None)
 
     def ascending(self, lo: int, hi: int) -> Iterator[int]:
         while lo < hi:
-            for stretch in self.timeline.stretches(lo, hi):
-                first, last = max(lo, stretch.lo), min(hi, stretch.hi)
-                found = False
-                if stretch.plain:
-                    offset = stretch.segments[0].offset
-                    for wall in self.pattern.ascending(first + offset, last + offset):
-                        found = True
-                        yield wall - offset
-                else:
-                    for instant in self.landing(self.pattern, stretch):
-                        if first <= instant < last:
-                            found = True
-                            yield instant
-                if not found:
-                    break
+            stretch = self.timeline.stretch(lo)
+            if stretch.offset is None:
+                yield from self._landed(stretch, lo, hi)
+                lo = stretch.hi
+                continue
+            offset, end = stretch.offset, stretch.wall_hi
+            for wall in self.pattern.ascending(lo + offset, min(hi + WIDEST, END)):
+                if wall >= end:
+                    stretch = self.timeline.stretch_of_wall(wall)
+                    if stretch.offset is None:
+                        break
+                    offset, end = stretch.offset, stretch.wall_hi
+                instant = wall - offset
+                if instant >= hi:
+                    return
+                yield instant
             else:
                 return
-            lo = self._leap(stretch, hi)
+            lo = stretch.lo
 
     def descending(self, lo: int, hi: int) -> Iterator[int]:
         while lo < hi:
-            for stretch in self.timeline.stretches_down(lo, hi):
-                first, last = max(lo, stretch.lo), min(hi, stretch.hi)
-                found = False
-                if stretch.plain:
-                    offset = stretch.segments[0].offset
-                    for wall in self.pattern.descending(first + offset, last + offset):
-                        found = True
-                        yield wall - offset
-                else:
-                    for instant in reversed(self.landing(self.pattern, stretch)):
-                        if first <= instant < last:
-                            found = True
-                            yield instant
-                if not found:
-                    break
+            stretch = self.timeline.stretch(hi - 1)
+            if stretch.offset is None:
+                yield from reversed(self._landed(stretch, lo, hi))
+                hi = stretch.lo
+                continue
+            offset, start = stretch.offset, stretch.wall_lo
+            for wall in self.pattern.descending(max(lo - WIDEST, FIRST), hi + offset):
+                if wall < start:
+                    stretch = self.timeline.stretch_of_wall(wall)
+                    if stretch.offset is None:
+                        break
+                    offset, start = stretch.offset, stretch.wall_lo
+                instant = wall - offset
+                if instant < lo:
+                    return
+                yield instant
             else:
                 return
-            hi = self._leap_down(stretch, lo)
+            hi = stretch.hi
 
     def count(self, lo: int, hi: int) -> int:
-        total = 0
-        while lo < hi:
-            for stretch in self.timeline.stretches(lo, hi):
-                first, last = max(lo, stretch.lo), min(hi, stretch.hi)
-                if stretch.plain:
-                    offset = stretch.segments[0].offset
-                    here = self.pattern.count(first + offset, last + offset)
-                else:
-                    landed = self.landing(self.pattern, stretch)
-                    here = sum(1 for instant in landed if first <= instant < last)
-                if not here:
-                    break
-                total += here
-            else:
-                return total
-            lo = self._leap(stretch, hi)
+        if lo >= hi:
+            return 0
+        # All readings at once, and then what the rough stretches make of theirs.
+        stretches = list(self.timeline.stretches(lo, hi))
+        first, last = stretches[0], stretches[-1]
+        total = self.pattern.count(
+            first.wall_lo if first.offset is None else lo + first.offset,
+            min(last.wall_hi if last.offset is None else hi + last.offset, END),
+        )
+        for stretch in stretches:
+            if stretch.offset is None and (
+                readings := self.pattern.count(stretch.wall_lo, stretch.wall_hi)
+            ):
+                total += len(self._landed(stretch, lo, hi)) - readings
         return total
 
-    def _leap(self, empty: Stretch, hi: int) -> int:
-        """Where to go on after a stretch without readings: past every other such stretch."""
-        wall = next(self.pattern.ascending(empty.wall_hi, min(hi + _WIDEST, END)), None)
-        if wall is None:
-            return hi
-        return max(empty.hi, self.timeline.stretch_of_wall(wall).lo)
+    def at_most(self, lo: int, hi: int) -> int:
+        # No zone changes its clock as often as every day, and no change shows a reading more
+        # than twice.
+        return 2 * self.pattern.per_day * ((hi - lo + 2 * WIDEST) // DAY) if lo < hi else 0
 
-    def _leap_down(self, empty: Stretch, lo: int) -> int:
-        wall = next(self.pattern.descending(max(lo - _WIDEST, FIRST), empty.wall_lo), None)
-        if wall is None:
-            return lo
-        return min(empty.lo, self.timeline.stretch_of_wall(wall).hi)
+    def _landed(self, stretch: Stretch, lo: int, hi: int) -> list[int]:
+        """The instants of a rough stretch that are in [lo, hi)."""
+        return [at for at in self.landing(self.pattern, stretch) if lo <= at < hi]

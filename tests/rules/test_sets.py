@@ -418,3 +418,48 @@ def test_every_question_about_a_set_gets_the_answer_that_walking_gives(
     if found:
         limited = any_of(combined, start_date="2024-01-01T00:00Z", limit=3, timezone=NY)
         assert list(limited.between(start, end)) == found[:3]
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [
+            {"every": 4, "unit": "seconds"},
+            {"every": 6, "unit": "seconds"},
+            {"cron": "*/5 * * * * *"},
+        ],
+        [
+            {"every": 7, "unit": "seconds", "end_date": "2024-01-01T00:31:00Z"},
+            {"every": 5, "unit": "seconds", "start_date": "2024-01-01T00:10:01Z"},
+            {"every": 2, "unit": "minutes", "start_date": "2024-01-01T00:00:30Z"},
+        ],
+        [{"cron": "*/10 * * * *"}, {"cron": "*/15 * * * *"}, {"cron": "0 9 * * mon"}],
+    ],
+    ids=str,
+)
+def test_a_union_is_counted_as_it_is_walked(members: list[dict[str, Any]]) -> None:
+    start, end = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, 2, 3, 4, 5, tzinfo=UTC)
+    begun = [
+        {"start_date": "2024-01-01T00:00Z"} | member if "every" in member else member
+        for member in members
+    ]
+    rule = rule_from_json({"any": begun})
+    assert rule.count(start, end) == len(list(rule.between(start, end)))
+    later = start + timedelta(minutes=17)
+    assert rule.count(later, end) == len(list(rule.between(later, end)))
+
+
+def test_9_6_a_union_of_dense_rules_is_counted_by_arithmetic() -> None:
+    """Ten years: every second is in it, however many others are there too."""
+    since = "2024-01-01T00:00Z"
+    rule = rule_from_json(
+        {
+            "any": [
+                {"every": 1, "unit": "seconds", "start_date": since},
+                {"every": 7, "unit": "seconds", "start_date": since},
+                {"cron": "*/5 * * * * *"},
+            ]
+        }
+    )
+    start, end = datetime(2024, 1, 1, tzinfo=UTC), datetime(2034, 1, 1, tzinfo=UTC)
+    assert rule.count(start, end) == (end - start) // timedelta(seconds=1)

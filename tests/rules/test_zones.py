@@ -223,10 +223,9 @@ def test_stretches_are_adjacent_on_both_axes() -> None:
     line = timeline(ZoneInfo("Pacific/Apia"))
     lo = wall_micros(datetime.fromisoformat("2009-01-01"))
     run = list(line.stretches(lo, wall_micros(datetime.fromisoformat("2013-01-01"))))
-    assert sum(not stretch.plain for stretch in run) >= 5
+    assert sum(stretch.offset is None for stretch in run) >= 5
     for before, after in pairwise(run):
         assert (before.hi, before.wall_hi) == (after.lo, after.wall_lo)
-    assert list(reversed(run)) == list(line.stretches_down(lo, run[-1].hi))
 
 
 def test_a_reading_of_a_day_that_never_was_goes_forward_by_the_day() -> None:
