@@ -13,6 +13,7 @@ from scheduler.rules.instants import DAY, END, FIRST, SECOND
 from scheduler.rules.series import Series
 from scheduler.rules.timeline import NOWHERE, WIDEST, Stretch, Timeline, resolve_in
 
+
 class Pattern(ABC):
     """A set of wall readings (microseconds), strictly ascending; windows are half-open."""
 
