@@ -15,6 +15,7 @@ from datetime import date
 from typing import overload
 
 from scheduler.rules.instants import DAY, END, EPOCH_ORDINAL, FIRST, SECOND
+from scheduler.rules.marks import Marks, marked, moved, united
 from scheduler.rules.series import Search
 from scheduler.rules.wall import Pattern
 
@@ -265,6 +266,14 @@ class DayPattern(Pattern):
         """How many readings `day` has before a time of day."""
         return bisect_left(self.times(day), time) if time and self.days.has(day) else 0
 
+    def marks(self, lo: int, hi: int) -> Marks:
+        days = self.days.ascending(lo // DAY, -(-hi // DAY))
+        return united([moved(self.day_marks(day), day * DAY, lo, hi) for day in days])
+
+    def day_marks(self, day: int) -> Marks:
+        """The times of `day`, a day of the set, as bits."""
+        return marked(self.times(day), 0)
+
     def count_days(self, lo: int, hi: int) -> int:
         """How many readings the whole days [lo, hi) have."""
         return sum(len(self.times(day)) for day in self.days.ascending(lo, hi))
@@ -277,11 +286,12 @@ _CYCLE = (new_year(2000), new_year(2400))
 class FixedTimes(DayPattern):
     """The readings of a set of dates with the same times on each."""
 
-    __slots__ = ("_times",)
+    __slots__ = ("_marks", "_times")
 
     def __init__(self, days: Days, times: Sequence[int]) -> None:
         super().__init__(days)
         self._times = times
+        self._marks: Marks | None = None
 
     def first(self, lo: int, hi: int) -> int | None:
         day, time = divmod(lo, DAY)
@@ -309,6 +319,11 @@ class FixedTimes(DayPattern):
     @property
     def per_day(self) -> int:
         return len(self._times)
+
+    def day_marks(self, day: int) -> Marks:
+        if self._marks is None:
+            self._marks = super().day_marks(day)
+        return self._marks
 
     def count_days(self, lo: int, hi: int) -> int:
         return self.days.count(lo, hi) * len(self._times)

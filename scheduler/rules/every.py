@@ -137,6 +137,10 @@ class SteadyReadings(Pattern):
     def __init__(self, first: int, step: int) -> None:
         self._steady = Steady(first, step)
 
+    @property
+    def per_day(self) -> int:
+        return 1
+
     def first(self, lo: int, hi: int) -> int | None:
         found = self._steady.after(lo - 1)
         return found if found is not None and found < hi else None
@@ -180,6 +184,10 @@ class Months(Pattern):
         on = date.fromordinal(max(wall, FIRST) // DAY + EPOCH_ORDINAL)
         k = max(0, (on.year * 12 + on.month - 1 - self.month) // self.step)
         return k if self.reading(k) >= wall else k + 1
+
+    @property
+    def per_day(self) -> int:
+        return 1
 
     def first(self, lo: int, hi: int) -> int | None:
         found = self.reading(self.first_at_or_after(lo))

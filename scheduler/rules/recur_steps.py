@@ -99,6 +99,11 @@ class Steps:
         flags = self._flags * turns if turns > 1 else self._flags
         return list(compress(times, flags[place : place + len(times)]))
 
+    @property
+    def per_day(self) -> int:
+        """How many steps a day has at most."""
+        return -(-self._per_day // self._interval)
+
     def residue(self, day: int) -> int:
         """Where on `day` the first step is: days where it is the same have the same times."""
         return (self._phase - day * self._per_day) % self._interval
@@ -255,6 +260,10 @@ class SteppedTimes(DayPattern):
         self._within = within
         self._is_daily = is_daily
         self._kept: dict[int, Sequence[int]] = {}
+
+    @property
+    def per_day(self) -> int:
+        return self._steps.per_day * len(self._within)
 
     def times(self, day: int) -> Sequence[int]:
         residue = self._steps.residue(day)

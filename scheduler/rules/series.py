@@ -17,7 +17,8 @@ from itertools import combinations, islice
 from math import gcd
 
 from scheduler.errors import InvalidRule
-from scheduler.rules.instants import END, FIRST, MINUTE
+from scheduler.rules.instants import DAY, END, FIRST, MINUTE
+from scheduler.rules.marks import Marks, marked, marked_count, united
 
 MOST_STEPS = 200_000
 """How many fruitless steps a search takes before it gives up with an error."""
@@ -104,6 +105,10 @@ class Series(ABC):
         """No less than `count`, and cheap: what is filtered out is not looked for."""
         return self.count(lo, hi)
 
+    def marks(self, lo: int, hi: int) -> Marks:
+        """The instants of [lo, hi), a day or less, as bits (marks.py)."""
+        return marked(self.ascending(lo, hi), lo)
+
 
 class Steady(Series):
     """Every `step` microseconds from `first`: closed form throughout."""
@@ -134,6 +139,9 @@ class Steady(Series):
         run = self._range(lo, hi)
         # len() of a range stops at sys.maxsize; this arithmetic does not.
         return max(0, -((run.start - run.stop) // run.step))
+
+    def marks(self, lo: int, hi: int) -> Marks:
+        return marked(self._range(lo, hi), lo)
 
     def common(self, other: Steady) -> Steady | None:
         """The instants that both have, which are steady too; None if there are none."""
@@ -198,6 +206,10 @@ class Clipped(Series):
         lo, hi = max(lo, self.lo), min(hi, self.hi)
         return self.inner.at_most(lo, hi) if lo < hi else 0
 
+    def marks(self, lo: int, hi: int) -> Marks:
+        whole = self.lo <= lo and hi <= self.hi
+        return self.inner.marks(lo, hi) if whole else super().marks(lo, hi)
+
 
 def unclipped(series: Series) -> tuple[Series, int, int]:
     """What is inside the bounds of `series`, and the bounds [lo, hi)."""
@@ -206,6 +218,10 @@ def unclipped(series: Series) -> tuple[Series, int, int]:
         lo, hi = max(lo, series.lo), min(hi, series.hi)
         series = series.inner
     return series, lo, hi
+
+
+_WALKED_TO_END = 64
+"""How many instants are walked at the end of a search by halves."""
 
 
 class Limited(Series):
@@ -237,9 +253,7 @@ class Limited(Series):
         yield from islice(self.inner.ascending(lo, hi), min(rest, sys.maxsize))
 
     def descending(self, lo: int, hi: int) -> Iterator[int]:
-        lo = max(lo, self.start)
-        self._is_left(hi)
-        hi = hi if self._end is None else min(hi, self._end)
+        lo, hi = self._bounds(lo, hi)
         return self.inner.descending(lo, hi) if lo < hi else iter(())
 
     def after(self, instant: int, hi: int = END) -> int | None:
@@ -247,8 +261,18 @@ class Limited(Series):
         return self.inner.after(instant, hi) if self._is_left(instant + 1) else None
 
     def count(self, lo: int, hi: int) -> int:
-        lo = max(lo, self.start)
-        return self._used(hi) - self._used(lo) if lo < hi else 0
+        lo, hi = self._bounds(lo, hi)
+        return self.inner.count(lo, hi) if lo < hi else 0
+
+    def marks(self, lo: int, hi: int) -> Marks:
+        whole = (lo, hi) == self._bounds(lo, hi)
+        return self.inner.marks(lo, hi) if whole else super().marks(lo, hi)
+
+    def _bounds(self, lo: int, hi: int) -> tuple[int, int]:
+        """What of [lo, hi) is after the start and before the end of the limit."""
+        if not self._is_left(hi) and self._end is not None:
+            hi = min(hi, self._end)
+        return max(lo, self.start), hi
 
     def _is_left(self, instant: int) -> bool:
         """Whether some of the limit is left at `instant`.
@@ -285,15 +309,15 @@ class Limited(Series):
         return used
 
     def _cutoff(self, lo: int, hi: int, wanted: int) -> int:
-        """The least instant in [lo, hi] before which `wanted` from `lo` on lie."""
-        low, high = lo, hi
-        while low < high:
-            middle = (low + high) // 2
-            if self.inner.count(lo, middle) >= wanted:
-                high = middle
+        """The instant after the `wanted`th of [lo, hi), which has that many."""
+        while wanted > _WALKED_TO_END:
+            middle = (lo + hi) // 2
+            here = self.inner.count(lo, middle)
+            if here >= wanted:
+                hi = middle
             else:
-                low = middle + 1
-        return high
+                lo, wanted = middle, wanted - here
+        return next(islice(self.inner.ascending(lo, hi), wanted - 1, None)) + 1
 
 
 def _strides(lo: int, hi: int) -> Iterator[tuple[int, int]]:
@@ -303,6 +327,10 @@ def _strides(lo: int, hi: int) -> Iterator[tuple[int, int]]:
         until = min(lo + length, hi)
         yield lo, until
         lo, length = until, 2 * length
+
+
+_WALKED_A_DAY = 16
+"""How many instants are walked in the time that a day of them takes as bits."""
 
 
 class Union(Series):
@@ -336,13 +364,22 @@ class Union(Series):
         ]
         if len(steady) == len(self.members) <= _MOST_SUBSETS:
             return _count_any(steady, lo, hi)
-        # The densest member is counted, and only the others are walked.
-        dense, *others = sorted(self.members, key=lambda member: -member.count(lo, hi))
+        counts = [member.count(lo, hi) for member in self.members]
+        most = max(counts)
+        if (sum(counts) - most) * DAY > _WALKED_A_DAY * (hi - lo):
+            days = ((day, min(day + DAY, hi)) for day in range(lo, hi, DAY))
+            return sum(marked_count(self.marks(*day)) for day in days)
+        # The densest member stays as counted, and only the others are walked.
+        others = list(self.members)
+        dense = others.pop(counts.index(most))
         walked = _distinct(merge(*(member.ascending(lo, hi) for member in others)))
-        return dense.count(lo, hi) + sum(1 for at in walked if dense.after(at - 1, at + 1) != at)
+        return most + sum(1 for at in walked if dense.after(at - 1, at + 1) != at)
 
     def at_most(self, lo: int, hi: int) -> int:
         return sum(member.at_most(lo, hi) for member in self.members)
+
+    def marks(self, lo: int, hi: int) -> Marks:
+        return united([member.marks(lo, hi) for member in self.members])
 
 
 _MOST_SUBSETS = 10

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 
 from scheduler.rules.instants import DAY, END, FIRST, SECOND
+from scheduler.rules.marks import Marks, marked, moved, united
 from scheduler.rules.series import Series
 from scheduler.rules.timeline import NOWHERE, WIDEST, Stretch, Timeline, resolve_in
 
@@ -35,9 +36,13 @@ class Pattern(ABC):
         """The first reading of [lo, hi), or None."""
         return next(self.ascending(lo, hi), None)
 
+    def marks(self, lo: int, hi: int) -> Marks:
+        """The readings of [lo, hi) as bits (marks.py)."""
+        return marked(self.ascending(lo, hi), lo)
+
     @property
     def per_day(self) -> int:
-        """How many readings a day has at most; no pattern has two in a second."""
+        """No fewer readings than any day has; no pattern has two in a second."""
         return DAY // SECOND
 
 
@@ -166,6 +171,17 @@ class WallSeries(Series):
         # No zone changes its clock as often as every day, and no change shows a reading more
         # than twice.
         return 2 * self.pattern.per_day * ((hi - lo + 2 * WIDEST) // DAY) if lo < hi else 0
+
+    def marks(self, lo: int, hi: int) -> Marks:
+        found: list[Marks] = []
+        for stretch in self.timeline.stretches(lo, hi):
+            if stretch.offset is None:
+                found.append(marked(self._landed(stretch, lo, hi), lo))
+            else:
+                first, last = max(lo, stretch.lo), min(hi, stretch.hi)
+                shown = self.pattern.marks(first + stretch.offset, last + stretch.offset)
+                found.append(moved(shown, first, lo, hi))
+        return united(found)
 
     def _landed(self, stretch: Stretch, lo: int, hi: int) -> list[int]:
         """The instants of a rough stretch that are in [lo, hi)."""
