@@ -16,23 +16,11 @@ from enum import StrEnum
 from scheduler.expansion import advance, begin
 from scheduler.ids import new_id
 from scheduler.model import JsonObject, Schedule, ScheduleStatus
+from scheduler.operations import DEFINING
 from scheduler.registry import JobDefinition
 from scheduler.rules import Rule
 
-_DEFINING = (
-    "job_name",
-    "rule",
-    "timezone",
-    "data",
-    "queue",
-    "priority",
-    "max_retries",
-    "timeout",
-    "catch_up",
-    "grace",
-    "catch_up_max",
-    "module",
-)
+_DECLARED = (*DEFINING, "module")
 """The fields that code decides; the others are state."""
 
 
@@ -83,9 +71,13 @@ def declare(
             timeout=definition.timeout,
             catch_up=definition.catch_up,
             grace=definition.grace,
+            catch_up_window=definition.catch_up_window,
+            overlap=definition.overlap,
+            jitter=definition.jitter,
             catch_up_max=definition.catch_up_max,
             module=module,
             anchor_at=now,
+            rule_since=now,
             cursor_at=now,
             created_at=now,
             updated_at=now,
@@ -120,9 +112,9 @@ def reconcile(
 def _change(declared: Schedule, stored: Schedule | None, now: datetime) -> Change | None:
     if stored is None:
         return Change(ChangeKind.ADDED, None, declared)
-    defining = {name: getattr(declared, name) for name in _DEFINING}
+    defining = {name: getattr(declared, name) for name in _DECLARED}
     is_retired = stored.status is ScheduleStatus.RETIRED
-    if not is_retired and all(getattr(stored, name) == defining[name] for name in _DEFINING):
+    if not is_retired and all(getattr(stored, name) == defining[name] for name in _DECLARED):
         return None
     edited = replace(stored, **defining, revision=stored.revision + 1, updated_at=now)
     if is_retired or (stored.rule, stored.timezone) != (declared.rule, declared.timezone):

@@ -118,6 +118,17 @@ class InvalidMove(SchedulerError):
         )
 
 
+class InvalidScheduleMove(SchedulerError):
+    """Something a schedule cannot do as it stands, such as resuming a completed one."""
+
+    def __init__(self, name: str, move: str, status: str, allowed: Iterable[str]) -> None:
+        self.name = name
+        super().__init__(
+            f"schedule {shown(name)}: cannot be {move} while {status}; only while "
+            f"{' or '.join(allowed)}"
+        )
+
+
 class StorageError(SchedulerError):
     """The store refused or could not do what was asked."""
 

@@ -29,9 +29,11 @@ class EventName(StrEnum):
     FAILED = "failed"
     RETRYING = "retrying"
     SKIPPED = "skipped"
+    CANCELLED = "cancelled"
     RELEASED = "released"
     RESCUED = "rescued"
     LEASE_LOST = "lease-lost"
+    CLOCK_JUMPED = "clock-jumped"
     BUFFER_REFILL_SUCCESS = "buffer-refill-success"
     POLLING_INTERVAL_UPDATED = "polling-interval-updated"
 

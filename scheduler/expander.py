@@ -7,13 +7,13 @@ table; what another was first with is simply not written again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from scheduler.events import Event, EventName
 from scheduler.expansion import Expansion, expand
 from scheduler.logs import logger
-from scheduler.model import ScheduleStatus
+from scheduler.model import Job, Overlap, Schedule, ScheduleStatus
 from scheduler.storage import JobStorage
 
 log = logger(__name__)
@@ -40,32 +40,47 @@ class Expander:
         """
         lost = False
         while due := self._storage.due_schedules(now, limit=BATCH):
-            expansions = [expand(schedule, now) for schedule in due]
+            unfinished = self._unfinished(due)
+            expansions = [expand(each, now, unfinished.get(each.id, ())) for each in due]
             written = self._storage.record_expansions(expansions)
             for expansion, is_written in zip(expansions, written, strict=True):
                 if is_written:
-                    self._tell(expansion, now)
+                    tell(expansion, now, self._emit)
             if not all(written):
                 lost = True
+                break
+            if len(due) < BATCH:
                 break
         next_at = self._storage.next_schedule_at()
         if lost and next_at is not None:
             return max(next_at, now + LOST_RACE_PAUSE)
         return next_at
 
-    def _tell(self, expansion: Expansion, now: datetime) -> None:
-        schedule = expansion.after
-        if schedule.status is ScheduleStatus.PAUSED and schedule.error:
-            log.error("schedule paused", schedule=schedule.name, error=schedule.error)
-        for skip in expansion.skips:
-            detail = {
-                "schedule": schedule.name,
-                "reason": skip.reason.value,
-                "count": skip.count,
-                "first_at": skip.first_at.isoformat(),
-                "last_at": skip.last_at.isoformat(),
-            }
-            log.warning("occurrences skipped", **detail)
-            self._emit(Event(EventName.SKIPPED, now, detail=detail))
-        for job in expansion.jobs:
-            self._emit(Event(EventName.SCHEDULED, now, job))
+    def _unfinished(self, due: Sequence[Schedule]) -> dict[str, list[Job]]:
+        """The unfinished jobs of those schedules that look at them, by schedule."""
+        looking = [each.id for each in due if each.overlap is not Overlap.ALLOW]
+        found: dict[str, list[Job]] = {}
+        for job in self._storage.get_unfinished_jobs(looking) if looking else ():
+            found.setdefault(job.schedule_id or "", []).append(job)
+        return found
+
+
+def tell(expansion: Expansion, now: datetime, emit: Callable[[Event], None]) -> None:
+    """Log and emit what an expansion that was written did."""
+    schedule = expansion.after
+    if schedule.status is ScheduleStatus.PAUSED and schedule.error:
+        log.error("schedule paused", schedule=schedule.name, error=schedule.error)
+    for skip in expansion.skips:
+        detail = {
+            "schedule": schedule.name,
+            "reason": skip.reason.value,
+            "count": skip.count,
+            "first_at": skip.first_at.isoformat(),
+            "last_at": skip.last_at.isoformat(),
+        }
+        log.warning("occurrences skipped", **detail)
+        emit(Event(EventName.SKIPPED, now, detail=detail))
+    for _, job in expansion.cancelled:
+        emit(Event(EventName.CANCELLED, now, job))
+    for job in expansion.jobs:
+        emit(Event(EventName.SCHEDULED, now, job))

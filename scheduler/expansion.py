@@ -1,42 +1,61 @@
 """From a schedule and an instant to jobs, skips and the next cursor.
 
-The window is (cursor, now]: what is on time becomes jobs, what was missed is caught up or
-skipped by policy, and every occurrence of the window ends as exactly one of the two. Missed
-runs are counted arithmetically and only what becomes a job is listed, so that ten years of
-missed seconds cost what one missed hour does. Pure: no clock, no I/O.
+The window is (cursor, now]. Every occurrence in it is decided in five steps: too old, missed,
+overlapping, beyond the limit, or else a job; each ends as a job or in one record of a run of
+skips. Runs are counted arithmetically and only what becomes a job is listed, so that ten years
+of missed seconds cost what one missed hour does. Pure: no clock, no I/O.
 """
 
 from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
+from scheduler import lifecycle
 from scheduler.errors import SchedulerError
 from scheduler.ids import occurrence_id
-from scheduler.model import CatchUp, Job, Schedule, ScheduleStatus, Skip, SkipReason
-from scheduler.rules import Rule, rule_from_json
+from scheduler.model import (
+    CatchUp,
+    Job,
+    Note,
+    Origin,
+    Overlap,
+    Schedule,
+    ScheduleStatus,
+    Skip,
+    SkipReason,
+)
+from scheduler.rules import Rule, jitter_delay, rule_from_json
+from scheduler.rules.series import SearchEnded
 
-_TICK = timedelta(microseconds=1)
+TICK = timedelta(microseconds=1)
+FIRST_INSTANT = datetime.min.replace(tzinfo=UTC)
 LATEST_INSTANT = datetime.max.replace(tzinfo=UTC)
+_LIVE = (ScheduleStatus.ACTIVE, ScheduleStatus.PAUSED)
 
 
 @dataclass(frozen=True, slots=True)
 class Expansion:
-    """What one expansion decided: `before` becomes `after`, with these jobs and skips.
+    """What was decided of one schedule: `before` becomes `after`, or with `removes` is gone.
 
-    A storage writes it whole or not at all, and only while the stored schedule still is
-    `before` (same cursor, same revision).
+    `jobs` are new; `cancelled` are (as it stands, as it becomes), and hold only for those that
+    still stand as they did. `skips` are written over those with the same first instant. A
+    storage writes it whole or not at all, and only while the stored schedule still is `before`
+    (same id, same revision).
     """
 
     before: Schedule
     after: Schedule
     jobs: tuple[Job, ...] = ()
     skips: tuple[Skip, ...] = ()
+    cancelled: tuple[tuple[Job, Job], ...] = ()
+    note: Note | None = None
+    removes: bool = False
 
 
 def series(schedule: Schedule) -> Rule:
@@ -62,21 +81,33 @@ def begin(schedule: Schedule) -> Schedule:
     """
     anchor_at = schedule.created_at.replace(microsecond=0)
     first_due = anchor_at if _starts_at_creation(schedule.rule) else schedule.created_at
-    begun = replace(schedule, anchor_at=anchor_at, cursor_at=first_due - _TICK)
+    begun = replace(schedule, anchor_at=anchor_at, rule_since=first_due, cursor_at=first_due - TICK)
     return advance(begun, begun.cursor_at)
 
 
 def advance(schedule: Schedule, cursor_at: datetime) -> Schedule:
     """`schedule` with everything up to `cursor_at` decided; completed if nothing can follow."""
-    cursor_at = max(cursor_at, schedule.cursor_at)
-    next_at = None if remaining(schedule) == 0 else series(schedule).next_after(cursor_at)
-    ended = next_at is None and schedule.status is ScheduleStatus.ACTIVE
-    return replace(
-        schedule,
-        cursor_at=cursor_at,
-        next_at=next_at,
-        status=ScheduleStatus.COMPLETED if ended else schedule.status,
-    )
+    advanced = replace(schedule, cursor_at=max(cursor_at, schedule.cursor_at), next_at=None)
+    if schedule.status not in _LIVE:
+        return advanced
+    rule = series(schedule)
+    next_at = None if remaining(schedule) == 0 else rule.next_after(advanced.cursor_at)
+    if next_at is None:
+        return replace(advanced, status=ScheduleStatus.COMPLETED)
+    if schedule.status is ScheduleStatus.PAUSED:
+        next_at = _last(rule)
+    return replace(advanced, next_at=next_at)
+
+
+def _last(rule: Rule) -> datetime | None:
+    """The last occurrence there is; None where finding it takes too long.
+
+    Only a schedule that is paused asks: it then stays paused after its end, until it is resumed.
+    """
+    try:
+        return rule.last_before_or_at(LATEST_INSTANT)
+    except SearchEnded:
+        return None
 
 
 def remaining(schedule: Schedule) -> int | None:
@@ -92,104 +123,215 @@ def upcoming(schedule: Schedule) -> Iterator[datetime]:
     """
     if schedule.status is not ScheduleStatus.ACTIVE:
         return iter(())
-    following = series(schedule).between(schedule.cursor_at + _TICK, LATEST_INSTANT)
+    following = series(schedule).between(schedule.cursor_at + TICK, LATEST_INSTANT)
     return islice(following, remaining(schedule))
 
 
-def expand(schedule: Schedule, now: datetime) -> Expansion:
+def scheduled(schedule: Schedule, occurrence_at: datetime) -> datetime:
+    """When the job of an occurrence may start: the nominal instant and its jitter."""
+    if not schedule.jitter:
+        return occurrence_at
+    following = series(schedule).next_after(occurrence_at)
+    gap = None if following is None else following - occurrence_at
+    return occurrence_at + jitter_delay(schedule.id, occurrence_at, schedule.jitter, gap)
+
+
+def expand(schedule: Schedule, now: datetime, unfinished: Sequence[Job] = ()) -> Expansion:
     """What is due at `now`, decided: jobs, skips and the next cursor.
 
-    A schedule whose rule cannot be read or searched is paused with the error on it, so that
-    one bad row never stops the others.
+    `unfinished` are the pending and processing jobs of the schedule. What fell due while it
+    was paused or retired, or after its limit was used up, is skipped. A schedule whose rule
+    cannot be read or searched is paused with the error on it, so that one bad row never stops
+    the others.
     """
     try:
-        chosen, skipped = _decide(schedule, now)
-        jobs = tuple(
-            _job(schedule, occurrence_at, schedule.materialised + place, now)
-            for place, occurrence_at in enumerate(chosen, start=1)
-        )
-        counted = replace(
-            schedule,
-            materialised=schedule.materialised + len(jobs),
-            revision=schedule.revision + 1,
-            updated_at=now,
-        )
-        return Expansion(schedule, advance(counted, now), jobs, skipped)
+        return decide(schedule, now, unfinished)
     except SchedulerError as error:
-        paused = replace(
-            schedule,
-            status=ScheduleStatus.PAUSED,
-            error=str(error),
-            next_at=None,
-            revision=schedule.revision + 1,
-            updated_at=now,
+        return Expansion(schedule, _broken(schedule, str(error), now))
+
+
+def decide(schedule: Schedule, now: datetime, unfinished: Sequence[Job] = ()) -> Expansion:
+    """`expand`, raising what is wrong with the rule."""
+    touched = replace(schedule, revision=schedule.revision + 1, updated_at=now)
+    window = _Window.due(schedule, now)
+    if window is None:
+        return Expansion(schedule, advance(touched, schedule.cursor_at))
+    match schedule.status:
+        case ScheduleStatus.ACTIVE:
+            series_jobs = [job for job in unfinished if job.sequence is not None]
+            return _decided(touched, window, series_jobs)
+        case ScheduleStatus.PAUSED | ScheduleStatus.RETIRED:
+            runs = window.runs((SkipReason.PAUSED, window.end))
+        case ScheduleStatus.COMPLETED:
+            runs = window.runs((SkipReason.CAPPED, window.end))
+    return _recorded(touched, window, [], runs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """The undecided instants [start, end) of a schedule at `now`, and where they turn."""
+
+    before: Schedule
+    rule: Rule
+    start: datetime
+    end: datetime
+    now: datetime
+    expired_until: datetime
+    """Older than `catch_up_window`."""
+    missed_until: datetime
+    """Longer ago than `grace`."""
+
+    @classmethod
+    def due(cls, schedule: Schedule, now: datetime) -> _Window | None:
+        start = schedule.cursor_at + TICK
+        end = now + TICK if now < LATEST_INSTANT else now  # half-open, so that `now` is due
+        if start >= end:
+            return None
+        missed_until = min(end, max(start, _before(now, schedule.grace)))
+        kept = schedule.catch_up_window
+        expired_until = start if kept is None else max(start, _before(now, kept))
+        rule = series(schedule)
+        return cls(schedule, rule, start, end, now, min(expired_until, missed_until), missed_until)
+
+    def runs(self, *ends: tuple[SkipReason, datetime]) -> list[Skip]:
+        """One run for each (reason, until): from where the last ended, if anything is in it."""
+        found: list[Skip] = []
+        start = self.start
+        for reason, until in ends:
+            count = self.rule.count(start, until) if start < until else 0
+            if count:
+                [last_at] = self.rule.latest(1, start, until)
+                first_at = next(self.rule.between(start, until))
+                found.append(self.run(reason, first_at, last_at, count))
+            start = max(start, until)
+        return found
+
+    def run(self, reason: SkipReason, first_at: datetime, last_at: datetime, count: int) -> Skip:
+        return Skip(
+            schedule_id=self.before.id,
+            reason=reason,
+            first_at=first_at,
+            last_at=last_at,
+            count=count,
+            recorded_at=self.now,
         )
-        return Expansion(schedule, paused)
 
 
-def _decide(schedule: Schedule, now: datetime) -> tuple[list[datetime], tuple[Skip, ...]]:
-    """The due occurrences that run, ascending, and a record of those that do not."""
-    rule = series(schedule)
-    start = schedule.cursor_at + _TICK
-    end = now + _TICK if now < LATEST_INSTANT else now  # half-open, so that `now` is due
-    if start >= end:
-        return [], ()
-    on_time_from = min(end, max(start, now - schedule.grace))
-    on_time = list(rule.between(on_time_from, end))
-    caught_up = _caught_up(schedule, rule, start, on_time_from, bool(on_time))
-    skips = _missed(schedule, rule, start, on_time_from, caught_up, now)
-    return (caught_up + on_time)[: remaining(schedule)], skips
+def _decided(schedule: Schedule, window: _Window, unfinished: Sequence[Job]) -> Expansion:
+    """The five steps for an active schedule."""
+    on_time = list(window.rule.between(window.missed_until, window.end))
+    chosen = _caught_up(schedule, window, bool(on_time)) + on_time
+    dropped_until = chosen[0] if chosen else window.missed_until
+    runs = window.runs(
+        (SkipReason.EXPIRED, min(window.expired_until, dropped_until)),
+        (SkipReason.MISSED, dropped_until),
+    )
+    kept, cut, cancelled = _overlapping(schedule, chosen, unfinished, window.now)
+    limit = remaining(schedule)
+    capped = kept[limit:] if limit is not None else []
+    kept = kept[: len(kept) - len(capped)]
+    for reason, run in ((SkipReason.OVERLAP, cut), (SkipReason.CAPPED, capped)):
+        if run:
+            runs.append(window.run(reason, run[0], run[-1], len(run)))
+    expansion = _recorded(schedule, window, kept, sorted(runs, key=lambda skip: skip.first_at))
+    return replace(expansion, cancelled=cancelled)
 
 
-def _caught_up(
-    schedule: Schedule, rule: Rule, start: datetime, end: datetime, some_on_time: bool
-) -> list[datetime]:
-    """The missed occurrences in [start, end) that run after all (clause 9.5)."""
+def _caught_up(schedule: Schedule, window: _Window, some_on_time: bool) -> list[datetime]:
+    """The missed and unexpired occurrences that run after all, always the newest (9.5)."""
+    missed = window.expired_until, window.missed_until
     match schedule.catch_up:
         case CatchUp.LATEST if not some_on_time:
-            return rule.latest(1, start, end)
+            return window.rule.latest(1, *missed)
         case CatchUp.ALL:
-            return rule.latest(schedule.catch_up_max, start, end)
+            return window.rule.latest(schedule.catch_up_max, *missed)
         case _:
             return []
 
 
-def _missed(
-    schedule: Schedule,
-    rule: Rule,
-    start: datetime,
-    end: datetime,
-    caught_up: list[datetime],
-    now: datetime,
-) -> tuple[Skip, ...]:
-    """One record for the run of missed occurrences in [start, end) before `caught_up`.
+def _overlapping(
+    schedule: Schedule, chosen: list[datetime], unfinished: Sequence[Job], now: datetime
+) -> tuple[list[datetime], list[datetime], tuple[tuple[Job, Job], ...]]:
+    """What of `chosen` runs, what an unfinished job keeps from it, what is cancelled (9.10).
 
-    What is caught up is always the newest, so that what is skipped is one unbroken run.
+    Judged by the jobs that were there before: what falls due together, after an outage, is
+    not an overlap. It runs one after the other (`Job.serial`).
     """
-    skipped_until = caught_up[0] if caught_up else end
-    count = rule.count(start, skipped_until)
-    if not count:
-        return ()
-    [last_at] = rule.latest(1, start, skipped_until)
-    return (
-        Skip(
-            schedule_id=schedule.id,
-            reason=SkipReason.MISSED,
-            first_at=next(rule.between(start, skipped_until)),
-            last_at=last_at,
-            count=count,
-            recorded_at=now,
-        ),
+    if not chosen or not unfinished:
+        return chosen, [], ()
+    match schedule.overlap:
+        case Overlap.ALLOW:
+            return chosen, [], ()
+        case Overlap.SKIP:
+            return [], chosen, ()
+        case Overlap.QUEUE_ONE:
+            room = 1 if len(unfinished) == 1 else 0
+            return chosen[:room], chosen[room:], ()
+        case Overlap.CANCEL_PREVIOUS:
+            called_off = tuple((job, lifecycle.cancel(job, now=now)) for job in unfinished)
+            return chosen[-1:], chosen[:-1], called_off
+
+
+def _recorded(
+    schedule: Schedule, window: _Window, kept: list[datetime], runs: list[Skip]
+) -> Expansion:
+    """The expansion with jobs for `kept` and a record of `runs`, ascending and disjoint."""
+    jobs = tuple(_jobs(schedule, kept, runs, window))
+    runs = _prolonged(schedule.open_skip, runs, kept)
+    last_at = kept[-1] if kept else schedule.last_occurrence_at
+    is_open = runs and (not kept or runs[-1].first_at > kept[-1])
+    open_skip = runs[-1] if is_open else (None if kept else schedule.open_skip)
+    counted = replace(
+        schedule,
+        materialised=schedule.materialised + len(kept),
+        last_occurrence_at=last_at,
+        open_skip=open_skip,
     )
+    return Expansion(window.before, advance(counted, window.now), jobs, tuple(runs))
 
 
-def _job(schedule: Schedule, occurrence_at: datetime, sequence: int, now: datetime) -> Job:
+def _prolonged(open_skip: Skip | None, runs: list[Skip], kept: list[datetime]) -> list[Skip]:
+    """`runs`, the first of them joined to the open run if that is of its kind."""
+    if not runs or open_skip is None or open_skip.reason is not runs[0].reason:
+        return runs
+    if kept and kept[0] < runs[0].first_at:
+        return runs
+    joined = replace(
+        runs[0],
+        first_at=open_skip.first_at,
+        count=open_skip.count + runs[0].count,
+        backfilled=open_skip.backfilled,
+    )
+    return [joined, *runs[1:]]
+
+
+def _jobs(
+    schedule: Schedule, kept: list[datetime], runs: list[Skip], window: _Window
+) -> Iterator[Job]:
+    previous_at = schedule.last_occurrence_at
+    is_gapless = not runs and schedule.open_skip is None
+    for place, occurrence_at in enumerate(kept, start=1):
+        missed_from = max(previous_at or FIRST_INSTANT, schedule.rule_since - TICK) + TICK
+        yield replace(
+            occurrence_job(schedule, occurrence_at, window.now),
+            scheduled_at=scheduled(schedule, occurrence_at),
+            sequence=schedule.materialised + place,
+            origin=Origin.CATCH_UP if occurrence_at < window.missed_until else Origin.OCCURRENCE,
+            previous_occurrence_at=previous_at,
+            missed_before=0 if is_gapless else window.rule.count(missed_from, occurrence_at),
+            serial=schedule.overlap is not Overlap.ALLOW,
+        )
+        previous_at = occurrence_at
+
+
+def occurrence_job(schedule: Schedule, occurrence_at: datetime, now: datetime) -> Job:
+    """The job of an occurrence, due at once; its id is the same whoever makes it."""
     return Job(
         id=occurrence_id(schedule.id, occurrence_at),
         name=schedule.job_name,
         data=schedule.data,
         created_at=now,
-        scheduled_at=occurrence_at,
+        scheduled_at=now,
         queue=schedule.queue,
         priority=schedule.priority,
         max_retries=schedule.max_retries,
@@ -197,8 +339,24 @@ def _job(schedule: Schedule, occurrence_at: datetime, sequence: int, now: dateti
         repeat=schedule.rule,
         schedule_id=schedule.id,
         occurrence_at=occurrence_at,
-        sequence=sequence,
     )
+
+
+def _broken(schedule: Schedule, error: str, now: datetime) -> Schedule:
+    """`schedule` paused for what is wrong with its rule; nothing looks at it by itself."""
+    return replace(
+        schedule,
+        status=ScheduleStatus.PAUSED,
+        error=error,
+        next_at=None,
+        revision=schedule.revision + 1,
+        updated_at=now,
+    )
+
+
+def _before(now: datetime, duration: timedelta) -> datetime:
+    """`now` less `duration`, or the first instant there is."""
+    return now - duration if duration < now - FIRST_INSTANT else FIRST_INSTANT
 
 
 def _starts_at_creation(rule: Mapping[str, Any]) -> bool:

@@ -50,10 +50,43 @@ class CatchUp(StrEnum):
     ALL = "all"
 
 
+class Overlap(StrEnum):
+    """What happens to an occurrence that falls due while an earlier job is unfinished (9.10)."""
+
+    SKIP = "skip"
+    ALLOW = "allow"
+    QUEUE_ONE = "queue_one"
+    """It waits for the earlier one; a further one is skipped."""
+    CANCEL_PREVIOUS = "cancel_previous"
+
+
 class SkipReason(StrEnum):
     """Why an occurrence did not become a job."""
 
+    EXCLUDED = "excluded"
+    """Removed by a calendar or an exception: never an occurrence, so shown and not recorded."""
     MISSED = "missed"
+    """Nothing expanded at the time, and `catch_up` leaves it out."""
+    EXPIRED = "expired"
+    """Missed, and older than `catch_up_window`."""
+    PAUSED = "paused"
+    """It fell due while the schedule was paused or retired."""
+    OVERLAP = "overlap"
+    """An earlier job of the schedule was unfinished."""
+    CAPPED = "capped"
+    """The limit was used up."""
+
+
+class Origin(StrEnum):
+    """How a job came to be."""
+
+    ADDED = "added"
+    """By hand, by code or over HTTP; no schedule made it."""
+    OCCURRENCE = "occurrence"
+    CATCH_UP = "catch_up"
+    """An occurrence that was missed, and made up for."""
+    BACKFILL = "backfill"
+    RUN_NOW = "run_now"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +106,15 @@ class Job:
 
     `scheduled_at` is when it may start; a retry is the same job, pending again with a later
     `scheduled_at` and a higher `retry_count`. A job of a schedule carries the occurrence
-    it stands for (`occurrence_at`, the nominal instant), its place in the series
-    (`sequence`, from 1) and `repeat`, the rule in force when it was made. Low `priority` runs
-    first. `timeout` bounds one attempt. `worker` is who ran it last.
+    it stands for (`occurrence_at`, the nominal instant) and `repeat`, the rule in force when it
+    was made; `sequence` is its place in the series, from 1, and None if it is outside of it, run
+    by hand or backfilled. Low `priority` runs first. `timeout` bounds one attempt. `worker` is
+    who ran it last.
+
+    A handler that works on an interval of data takes [`previous_occurrence_at`,
+    `occurrence_at`): the occurrence of the series' previous job, None for the first.
+    `missed_before` counts the occurrences in between that were skipped. A `serial` job starts
+    only when no earlier job of its schedule's series is pending or processing.
     """
 
     id: str
@@ -97,8 +136,30 @@ class Job:
     schedule_id: str | None = None
     occurrence_at: datetime | None = None
     sequence: int | None = None
+    origin: Origin = Origin.ADDED
+    previous_occurrence_at: datetime | None = None
+    missed_before: int = 0
+    serial: bool = False
     lease: Lease | None = None
     worker: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skip:
+    """A run of occurrences of one schedule that did not become jobs, for one reason.
+
+    `first_at` and `last_at` are the nominal instants of the run, both inclusive; `count` is
+    how many occurrences it holds. No job of the series lies between them. `backfilled` of them
+    have got a job since.
+    """
+
+    schedule_id: str
+    reason: SkipReason
+    first_at: datetime
+    last_at: datetime
+    count: int
+    recorded_at: datetime
+    backfilled: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,10 +168,13 @@ class Schedule:
 
     `rule` is the JSON as given (`rules.rule_from_json` reads it); `timezone` is the zone of a
     rule that names none; `anchor_at` is the creation instant, occurrence 0 of an interval
-    without a start. `cursor_at` is the greatest nominal instant already decided: it only
-    grows. `next_at` is the next occurrence, None when none can follow. `materialised` counts
-    the jobs made by expansion, for `limit`. Every write raises `revision`; a writer whose
-    revision is stale is refused. `module` is the module that declares it, None if it was
+    without a start; the rule is in force from `rule_since`. `cursor_at` is the instant up to
+    which everything is decided: it only grows. `next_at` is when the expander looks at it next:
+    an active one's next occurrence; a paused one's last, with which it completes; None when
+    none can follow. `materialised` counts the jobs made by expansion, for `limit`, and
+    `last_occurrence_at` is the occurrence of the last of them. `open_skip` is the recorded run
+    that the next skip of the same reason prolongs. Every write raises `revision`; a writer
+    whose revision is stale is refused. `module` is the module that declares it, None if it was
     added by hand.
     """
 
@@ -126,33 +190,69 @@ class Schedule:
     timeout: timedelta | None = None
     catch_up: CatchUp = CatchUp.LATEST
     grace: timedelta = DEFAULT_GRACE
+    catch_up_window: timedelta | None = None
     catch_up_max: int = DEFAULT_CATCH_UP_MAX
+    overlap: Overlap = Overlap.SKIP
+    jitter: timedelta = timedelta(0)
     module: str | None = None
     status: ScheduleStatus = ScheduleStatus.ACTIVE
     error: str | None = None
+    paused_at: datetime | None = None
+    paused_by: str | None = None
     anchor_at: datetime
+    rule_since: datetime
     cursor_at: datetime
     next_at: datetime | None = None
     materialised: int = 0
+    last_occurrence_at: datetime | None = None
+    open_skip: Skip | None = None
     revision: int = 1
     created_at: datetime
     updated_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Skip:
-    """A run of occurrences of one schedule that did not become jobs, for one reason.
+class Action(StrEnum):
+    """What was done to a schedule, as a note tells it."""
 
-    `first_at` and `last_at` are the nominal instants of the run, both inclusive; `count` is
-    how many occurrences it holds.
+    CREATED = "created"
+    EDITED = "edited"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    BACKFILLED = "backfilled"
+    RETIRED = "retired"
+    REVIVED = "revived"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What a person or a deploy did to a schedule: the evidence behind an explanation.
+
+    It made revision `revision` at `at`. `actor` is who, None if nobody said. `detail` is for an
+    edit {field: [from, to]}, for a backfill its window and number of jobs.
     """
 
     schedule_id: str
-    reason: SkipReason
-    first_at: datetime
-    last_at: datetime
-    count: int
-    recorded_at: datetime
+    revision: int
+    at: datetime
+    action: Action
+    actor: str | None = None
+    detail: JsonObject = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """One process, and the schedules that its code declares.
+
+    `code` is a digest of all of them: equal for processes of one version. `since_at` is when
+    that version was first seen, `seen_at` when the process last showed that it is there.
+    `schedules` is {name: digest of what is declared}; empty once the process has stopped.
+    """
+
+    process: str
+    code: str
+    since_at: datetime
+    seen_at: datetime
+    schedules: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,18 +15,20 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import cached_property
+from enum import StrEnum
+from functools import cached_property, partial
 from importlib.machinery import PathFinder
 from importlib.util import find_spec, module_from_spec
 from types import ModuleType
 from typing import Any, TypeVar, overload
 
 from scheduler.errors import DiscoveryFailed, InvalidOption, UnknownName
-from scheduler.model import DEFAULT_CATCH_UP_MAX, DEFAULT_GRACE, CatchUp, JsonObject
+from scheduler.model import DEFAULT_CATCH_UP_MAX, DEFAULT_GRACE, CatchUp, JsonObject, Overlap
 from scheduler.rules import Rule, rule_from_json
 from scheduler.signature import Signature, to_json
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
+Choice = TypeVar("Choice", bound=StrEnum)
 _MARK = "__scheduler_jobs__"
 _NAME_LENGTH = 255
 _CENTURY = timedelta(days=36_525)
@@ -46,7 +48,10 @@ class JobDefinition:
     timeout: timedelta | None = None
     catch_up: CatchUp = CatchUp.LATEST
     grace: timedelta = DEFAULT_GRACE
+    catch_up_window: timedelta | None = None
     catch_up_max: int = DEFAULT_CATCH_UP_MAX
+    overlap: Overlap = Overlap.SKIP
+    jitter: timedelta = timedelta(0)
 
     @cached_property
     def signature(self) -> Signature:
@@ -82,7 +87,10 @@ def job(
     timeout: float | timedelta | None = None,
     catch_up: str | CatchUp = CatchUp.LATEST,
     grace: float | timedelta = DEFAULT_GRACE,
+    catch_up_window: float | timedelta | None = None,
     catch_up_max: int = DEFAULT_CATCH_UP_MAX,
+    overlap: str | Overlap = Overlap.SKIP,
+    jitter: float | timedelta = 0,
 ) -> Callable[[Handler], Handler]: ...
 def job(
     rule: Callable[..., Any] | Rule | Mapping[str, Any] | None = None,
@@ -96,15 +104,25 @@ def job(
     timeout: float | timedelta | None = None,
     catch_up: str | CatchUp = CatchUp.LATEST,
     grace: float | timedelta = DEFAULT_GRACE,
+    catch_up_window: float | timedelta | None = None,
     catch_up_max: int = DEFAULT_CATCH_UP_MAX,
+    overlap: str | Overlap = Overlap.SKIP,
+    jitter: float | timedelta = 0,
 ) -> Any:
     """Declare a function as the handler of a job; with a rule, as a recurring one.
 
     `@job`, `@job(every(minutes=15))`, `@job(rule, name=…, max_retries=3)`. The function comes
     back unchanged. `name` is the function's own unless given. `data` is what each occurrence
-    passes as keyword arguments. `timeout` and `grace` are seconds or timedeltas. `queue` and
-    `max_retries` None are those of the JobQueue. A lower `priority` number runs first. A function
-    may carry several @job with different names. Raises InvalidOption, InvalidRule or InvalidData.
+    passes as keyword arguments. Durations are seconds or timedeltas. `queue` and `max_retries`
+    None are those of the JobQueue. A lower `priority` number runs first.
+
+    What was missed while nothing ran, that is more than `grace` ago, runs by `catch_up`: "skip"
+    none of it, "latest" the newest, "all" the newest `catch_up_max`; never what is older than
+    `catch_up_window`. What falls due while an earlier job is unfinished does by `overlap`: "skip"
+    leaves it out, "allow" runs it beside, "queue_one" lets one wait, "cancel_previous" calls the
+    earlier one off. `jitter` delays each run by up to so much, always the same for an occurrence.
+    A function may carry several @job with different names. Raises InvalidOption, InvalidRule or
+    InvalidData.
     """
     if callable(rule) and not isinstance(rule, (Rule, Mapping)):
         return mark(rule, define(rule, name=None))
@@ -124,7 +142,10 @@ def job(
                 timeout=timeout,
                 catch_up=catch_up,
                 grace=grace,
+                catch_up_window=catch_up_window,
                 catch_up_max=catch_up_max,
+                overlap=overlap,
+                jitter=jitter,
             ),
         )
 
@@ -155,7 +176,10 @@ def define(
     timeout: float | timedelta | None = None,
     catch_up: str | CatchUp = CatchUp.LATEST,
     grace: float | timedelta = DEFAULT_GRACE,
+    catch_up_window: float | timedelta | None = None,
     catch_up_max: int = DEFAULT_CATCH_UP_MAX,
+    overlap: str | Overlap = Overlap.SKIP,
+    jitter: float | timedelta = 0,
 ) -> JobDefinition:
     """A checked definition. Raises InvalidOption or InvalidData, naming what is off."""
     if name is None:
@@ -175,9 +199,15 @@ def define(
         if max_retries is None
         else check_integer(f"{what}: max_retries", max_retries, 0),
         timeout=None if timeout is None else check_duration(f"{what}: timeout", timeout),
-        catch_up=check_catch_up(f"{what}: catch_up", catch_up),
-        grace=check_duration(f"{what}: grace", grace, zero=True),
-        catch_up_max=check_integer(f"{what}: catch_up_max", catch_up_max, 1),
+        **check_policies(
+            what,
+            catch_up=catch_up,
+            grace=grace,
+            catch_up_window=catch_up_window,
+            catch_up_max=catch_up_max,
+            overlap=overlap,
+            jitter=jitter,
+        ),
     )
 
 
@@ -211,13 +241,27 @@ def check_duration(what: str, value: object, *, zero: bool = False) -> timedelta
     return duration
 
 
-def check_catch_up(what: str, value: object) -> CatchUp:
-    """`value` as a catch-up policy."""
+def check_choice(what: str, value: object, choices: type[Choice]) -> Choice:
+    """`value` as one of `choices`."""
     try:
-        return CatchUp(str(value))
+        return choices(str(value))
     except ValueError:
-        allowed = ", ".join(CatchUp)
-        raise InvalidOption(what, value, f"is not one of {allowed}") from None
+        raise InvalidOption(what, value, f"is not one of {', '.join(choices)}") from None
+
+
+def check_policies(what: str, **given: Any) -> dict[str, Any]:
+    """The `given` policies of a schedule, each as the model holds it."""
+    return {name: _POLICIES[name](f"{what}: {name}", value) for name, value in given.items()}
+
+
+_POLICIES: Mapping[str, Callable[[str, Any], Any]] = {
+    "catch_up": partial(check_choice, choices=CatchUp),
+    "grace": partial(check_duration, zero=True),
+    "catch_up_window": lambda what, value: None if value is None else check_duration(what, value),
+    "catch_up_max": partial(check_integer, low=1),
+    "overlap": partial(check_choice, choices=Overlap),
+    "jitter": partial(check_duration, zero=True),
+}
 
 
 class Registry:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from scheduler.model import Job, Schedule
+from scheduler.model import Job, Note, Origin, Schedule, ScheduleStatus, Skip
+
+_ACTIVE = ScheduleStatus.ACTIVE
 
 
 def instant(moment: datetime | None) -> str | None:
@@ -44,6 +46,11 @@ def job_view(job: Job) -> dict[str, Any]:
         "schedule_id": job.schedule_id,
         "occurrence_at": instant(job.occurrence_at),
         "sequence": job.sequence,
+        "origin": job.origin.value,
+        "catch_up": job.origin is Origin.CATCH_UP,
+        "backfill": job.origin is Origin.BACKFILL,
+        "previous_occurrence_at": instant(job.previous_occurrence_at),
+        "missed_before": job.missed_before,
         "repeat": None if job.repeat is None else dict(job.repeat),
         "worker": job.worker,
         "lease_expires_at": instant(job.lease.expires_at) if job.lease else None,
@@ -67,12 +74,40 @@ def schedule_view(schedule: Schedule) -> dict[str, Any]:
         "timeout": seconds(schedule.timeout),
         "catch_up": schedule.catch_up.value,
         "grace": seconds(schedule.grace),
+        "catch_up_window": seconds(schedule.catch_up_window),
         "catch_up_max": schedule.catch_up_max,
+        "overlap": schedule.overlap.value,
+        "jitter": seconds(schedule.jitter),
         "module": schedule.module,
-        "next_at": instant(schedule.next_at),
+        "paused_at": instant(schedule.paused_at),
+        "paused_by": schedule.paused_by,
+        "next_at": instant(schedule.next_at) if schedule.status is _ACTIVE else None,
         "cursor_at": instant(schedule.cursor_at),
         "materialised": schedule.materialised,
         "revision": schedule.revision,
         "created_at": instant(schedule.created_at),
         "updated_at": instant(schedule.updated_at),
+    }
+
+
+def skip_view(skip: Skip) -> dict[str, Any]:
+    """`skip` as a JSON object."""
+    return {
+        "reason": skip.reason.value,
+        "first_at": instant(skip.first_at),
+        "last_at": instant(skip.last_at),
+        "count": skip.count,
+        "backfilled": skip.backfilled,
+        "recorded_at": instant(skip.recorded_at),
+    }
+
+
+def note_view(note: Note) -> dict[str, Any]:
+    """`note` as a JSON object."""
+    return {
+        "revision": note.revision,
+        "at": instant(note.at),
+        "action": note.action.value,
+        "actor": note.actor,
+        "detail": dict(note.detail),
     }

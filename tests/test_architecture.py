@@ -18,8 +18,9 @@ FLOORS = [
     {"errors", "clock", "logs"},
     {"ids", "rules", "polling"},
     {"model"},
-    {"context", "lifecycle", "expansion", "events", "views"},
-    {"signature", "storage"},
+    {"context", "lifecycle", "events", "views"},
+    {"expansion"},
+    {"signature", "storage", "operations"},
     {"registry"},
     {"declarations", "handlers", "expander", "executor", "metronome"},
     {"queue", "settings"},
@@ -30,7 +31,7 @@ FLOORS = [
 ]
 """Lowest first; files of one floor do not know each other, but a package is one room."""
 
-PURE = {"rules", "model", "lifecycle", "expansion", "polling", "declarations"}
+PURE = {"rules", "model", "lifecycle", "expansion", "operations", "polling", "declarations"}
 """Rooms that read no clock and do no I/O."""
 
 

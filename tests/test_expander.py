@@ -52,11 +52,11 @@ def test_a_tick_says_when_the_next_occurrence_is(expander: Expander, storage: Jo
     assert expander.tick(NOON + HOUR / 2) == NOON + HOUR
 
 
-@pytest.mark.parametrize("status", [s for s in ScheduleStatus if s is not ScheduleStatus.ACTIVE])
-def test_only_active_schedules_are_expanded(
+@pytest.mark.parametrize("status", [ScheduleStatus.COMPLETED, ScheduleStatus.RETIRED])
+def test_an_ended_schedule_is_not_expanded(
     expander: Expander, storage: JobStorage, status: ScheduleStatus
 ) -> None:
-    """Paused, completed and retired ones wait for nobody."""
+    """Completed and retired ones wait for nobody."""
     storage.save_schedule(replace(a_schedule(), status=status))
     assert expander.tick(NOON + HOUR) is None
     assert storage.list_jobs() == []

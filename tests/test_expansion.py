@@ -40,6 +40,7 @@ def test_the_schedule_moves_on() -> None:
         cursor_at=now,
         next_at=NOON + 3 * HOUR,
         materialised=3,
+        last_occurrence_at=NOON + 2 * HOUR,
         revision=2,
         updated_at=now,
     )

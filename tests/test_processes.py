@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from scheduler import JobQueue, JobStatus, clock
-from scheduler.model import CatchUp, Job
+from scheduler.model import CatchUp, Job, Overlap
 from scheduler.storage.sql import SQLStorage
 from tests.values import SECOND, a_job, a_schedule
 
@@ -63,6 +63,7 @@ def create(storage: SQLStorage, start: datetime, seconds: int) -> list[str]:
         a_schedule(
             f"mark-{number:03}",
             job_name="mark",
+            overlap=Overlap.ALLOW,
             rule={
                 "every": 1,
                 "unit": "seconds",

@@ -54,6 +54,7 @@ def a_schedule(name: str = "books", **given: Any) -> Schedule:
                 "rule": dict(HOURLY),
                 "timezone": "UTC",
                 "anchor_at": created_at,
+                "rule_since": created_at,
                 "cursor_at": created_at,
                 "created_at": created_at,
                 "updated_at": created_at,

@@ -145,6 +145,10 @@ class Rule(_Remembered, ABC):
         """How many rules deep this one is made of rules; 0 for a plain one."""
         return max((1 + x.depth() for x in self.exceptions if isinstance(x, Rule)), default=0)
 
+    def starts_at(self) -> datetime | None:
+        """The instant of `start_date`, in UTC; None without one."""
+        return None if self.start_date is None else to_instant(self._span(self.place())[0])
+
     def unlimited(self) -> Self:
         """This rule without its limit: who counts jobs applies the limit itself."""
         return self if self.limit is None else dataclasses.replace(self, limit=None)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -19,7 +19,15 @@ from typing import Any, Self
 from scheduler import clock
 from scheduler.errors import NotSupported
 from scheduler.expansion import Expansion
-from scheduler.model import Job, JobStatus, Schedule, Settlement, Skip
+from scheduler.model import (
+    Declaration,
+    Job,
+    JobStatus,
+    Note,
+    Schedule,
+    Settlement,
+    Skip,
+)
 
 DEFAULT_TTL = timedelta(seconds=60)
 
@@ -62,9 +70,10 @@ class JobStorage(ABC):
         """Lease the first job that is due, exclusively; None if there is none.
 
         Due: pending, `scheduled_at` <= `now` (None: the clock), in `queue` and named in
-        `handler_names` (None: any). First: lowest priority number, then `scheduled_at`, then
-        id. The job comes back processing, with a fresh lease token that expires at `now` +
-        `ttl`, as `lifecycle.acquire` makes it. No two callers get the same job.
+        `handler_names` (None: any), and not one of `blocked`. First: lowest priority number,
+        then `scheduled_at`, then id. The job comes back processing, with a fresh lease token
+        that expires at `now` + `ttl`, as `lifecycle.acquire` makes it. No two callers get the
+        same job.
         """
 
     @abstractmethod
@@ -123,15 +132,34 @@ class JobStorage(ABC):
     def next_job_at(
         self, *, handler_names: Collection[str] | None = None, queue: str | None = None
     ) -> datetime | None:
-        """The earliest `scheduled_at` of the pending jobs that match; None without any."""
+        """The earliest `scheduled_at` of the pending jobs that match; None without any.
+
+        Those that are `blocked` do not count: the end of another job frees them, not a time.
+        """
+        pending = self.get_jobs_by_status(JobStatus.PENDING)
+        waiting = blocked([*pending, *self.get_jobs_by_status(JobStatus.PROCESSING)])
         return min(
             (
                 job.scheduled_at
-                for job in self.get_jobs_by_status(JobStatus.PENDING)
-                if matches(job, handler_names, queue)
+                for job in pending
+                if job.id not in waiting and matches(job, handler_names, queue)
             ),
             default=None,
         )
+
+    def get_unfinished_jobs(self, schedule_ids: Collection[str]) -> list[Job]:
+        """The pending and processing jobs of these schedules, by schedule and occurrence."""
+        statuses = (JobStatus.PENDING, JobStatus.PROCESSING)
+        jobs = [job for status in statuses for job in self.get_jobs_by_status(status)]
+        found = [job for job in jobs if job.schedule_id in schedule_ids]
+        return sorted(found, key=by_occurrence)
+
+    def get_occurrences(self, schedule_id: str, start: datetime, end: datetime) -> list[Job]:
+        """Every job of a schedule with `start` <= occurrence_at < `end`, by occurrence."""
+        jobs = [job for status in JobStatus for job in self.get_jobs_by_status(status)]
+        found = [job for job in jobs if job.schedule_id == schedule_id]
+        within = (job for job in found if job.occurrence_at and start <= job.occurrence_at < end)
+        return sorted(within, key=by_occurrence)
 
     # --- jobs: batches ---------------------------------------------------------------------
 
@@ -221,27 +249,43 @@ class JobStorage(ABC):
         return []
 
     def delete_schedule(self, name: str) -> bool:
-        """Remove a schedule and its skips, its jobs staying; True if it was there."""
+        """Remove a schedule, its skips and notes, its jobs staying; True if it was there."""
         return False
 
     def due_schedules(self, now: datetime, *, limit: int = 1000) -> list[Schedule]:
-        """At most `limit` active schedules with `next_at` <= `now`, the longest due first."""
+        """At most `limit` active or paused schedules with `next_at` <= `now`, longest due first."""
         return []
 
     def next_schedule_at(self) -> datetime | None:
-        """The earliest `next_at` of the active schedules; None without any."""
+        """The earliest `next_at` of the active and paused schedules; None without any."""
         return None
 
     def record_expansions(self, expansions: Sequence[Expansion]) -> list[bool]:
-        """Write each expansion whole, jobs, skips and cursor, in ONE transaction.
+        """Write each expansion whole, in ONE transaction: see `Expansion` for what belongs to it.
 
         True where it was written; False where the stored schedule is no longer `before`,
-        because another expander was first: then nothing of it is written.
+        because another was first: then nothing of it is written. Jobs whose id or occurrence is
+        there already are left out; a skip overwrites the one with its first instant; a job is
+        cancelled only while its status is still the one in the expansion.
         """
         raise self._no_schedules("record_expansions")
 
-    def list_skips(self, schedule_id: str) -> list[Skip]:
-        """Every recorded skip of a schedule, by `first_at`."""
+    def list_skips(
+        self, schedule_id: str, start: datetime | None = None, end: datetime | None = None
+    ) -> list[Skip]:
+        """The recorded skips of a schedule, by `first_at`: those that reach into [start, end)."""
+        return []
+
+    def list_notes(self, schedule_id: str) -> list[Note]:
+        """What was done to a schedule, by revision."""
+        return []
+
+    def save_declaration(self, declaration: Declaration) -> None:
+        """Write what a process declares, over what it declared before."""
+        raise self._no_schedules("save_declaration")
+
+    def list_declarations(self, *, seen_since: datetime) -> list[Declaration]:
+        """What processes declare, by `since_at`. Those not seen since then are removed."""
         return []
 
     def _no_schedules(self, verb: str) -> NotSupported:
@@ -290,6 +334,27 @@ def matches(job: Job, handler_names: Collection[str] | None, queue: str | None) 
     return (handler_names is None or job.name in handler_names) and (
         queue is None or job.queue == queue
     )
+
+
+def blocked(unfinished: Iterable[Job]) -> set[str]:
+    """The ids of the serial jobs that wait for an earlier one of their schedule.
+
+    `unfinished` are the pending and processing jobs, at least of the schedules concerned.
+    """
+    first: dict[str, datetime] = {}
+    waiting: set[str] = set()
+    series = [job for job in unfinished if job.schedule_id and job.sequence is not None]
+    for job in sorted(series, key=by_occurrence):
+        schedule_id, occurrence_at = by_occurrence(job)[:2]
+        earliest_at = first.setdefault(schedule_id, occurrence_at)
+        if job.serial and earliest_at < occurrence_at:
+            waiting.add(job.id)
+    return waiting
+
+
+def by_occurrence(job: Job) -> tuple[str, datetime, str]:
+    """The order of the jobs of schedules: schedule, occurrence, id."""
+    return job.schedule_id or "", job.occurrence_at or job.created_at, job.id
 
 
 def holds(stored: Job, settlement: Settlement) -> bool:

@@ -16,9 +16,12 @@ from scheduler import clock, lifecycle
 from scheduler.errors import DuplicateJob, NaiveTime, StaleSchedule, UnknownJobId
 from scheduler.expansion import Expansion
 from scheduler.model import (
+    Declaration,
     Job,
     JobStatus,
     Lease,
+    Note,
+    Origin,
     Schedule,
     ScheduleStatus,
     Settlement,
@@ -27,13 +30,17 @@ from scheduler.model import (
 from scheduler.storage.base import (
     DEFAULT_TTL,
     JobStorage,
+    blocked,
+    by_occurrence,
     holds,
     matches,
     new_token,
     or_clock,
 )
 
-Value = TypeVar("Value", Job, Schedule, Skip)
+Value = TypeVar("Value", Job, Schedule, Skip, Note, Declaration)
+
+_LIVE = (ScheduleStatus.ACTIVE, ScheduleStatus.PAUSED)
 
 
 class MemoryStorage(JobStorage):
@@ -42,9 +49,12 @@ class MemoryStorage(JobStorage):
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._jobs: dict[str, Job] = {}
+        self._with_status: dict[JobStatus, dict[str, Job]] = {each: {} for each in JobStatus}
         self._occurrences: set[tuple[str, datetime]] = set()
         self._schedules: dict[str, Schedule] = {}
-        self._skips: list[Skip] = []
+        self._skips: dict[str, dict[datetime, Skip]] = {}
+        self._notes: dict[str, list[Note]] = {}
+        self._declarations: dict[str, Declaration] = {}
 
     def save_job(self, job: Job) -> None:
         self.save_jobs([job])
@@ -59,8 +69,16 @@ class MemoryStorage(JobStorage):
                     raise DuplicateJob(f"job {job.id}: its id is already taken")
                 if key is not None and (key in self._occurrences or occurrences[key] > 1):
                     raise DuplicateJob(f"job {job.id}: its occurrence {key[1]} has a job already")
-            self._jobs.update({job.id: _in_utc(job) for job in jobs})  # all, then written
+            moved = [_in_utc(job) for job in jobs]  # all, then written
+            for job in moved:
+                self._put(job)
             self._occurrences.update(occurrences)
+
+    def _put(self, job: Job) -> None:
+        stored = self._jobs.get(job.id)
+        if stored is not None:
+            del self._with_status[stored.status][job.id]
+        self._jobs[job.id] = self._with_status[job.status][job.id] = job
 
     def get_job(self, job_id: str) -> Job | None:
         with self._lock:
@@ -68,13 +86,13 @@ class MemoryStorage(JobStorage):
 
     def get_jobs_by_status(self, status: JobStatus) -> list[Job]:
         with self._lock:
-            return sorted((j for j in self._jobs.values() if j.status is status), key=_order)
+            return sorted(self._with_status[status].values(), key=_order)
 
     def update_job(self, job: Job) -> None:
         with self._lock:
             if job.id not in self._jobs:
                 raise UnknownJobId(job.id)
-            self._jobs[job.id] = _in_utc(job)
+            self._put(_in_utc(job))
 
     def acquire_next_job(
         self,
@@ -103,14 +121,38 @@ class MemoryStorage(JobStorage):
         at = or_clock(now)
         lease = Lease(new_token(), at + ttl)
         with self._lock:
-            due = [
-                job
-                for job in self.get_jobs_by_status(JobStatus.PENDING)
-                if job.scheduled_at <= at and matches(job, handler_names, queue)
-            ]
+            waiting = blocked(self._unfinished())
+            due = sorted(
+                (
+                    job
+                    for job in self._with_status[JobStatus.PENDING].values()
+                    if job.scheduled_at <= at
+                    and job.id not in waiting
+                    and matches(job, handler_names, queue)
+                ),
+                key=_order,
+            )
             taken = [lifecycle.acquire(job, lease, worker=worker, now=at) for job in due[:n]]
-            self._jobs.update((job.id, job) for job in taken)
+            for job in taken:
+                self._put(job)
         return taken
+
+    def _unfinished(self) -> list[Job]:
+        return [
+            *self._with_status[JobStatus.PENDING].values(),
+            *self._with_status[JobStatus.PROCESSING].values(),
+        ]
+
+    def get_occurrences(self, schedule_id: str, start: datetime, end: datetime) -> list[Job]:
+        with self._lock:
+            found = [
+                job
+                for job in self._jobs.values()
+                if job.schedule_id == schedule_id
+                and job.occurrence_at is not None
+                and start <= job.occurrence_at < end
+            ]
+        return sorted(found, key=by_occurrence)
 
     def complete_job(self, job_id: str, result: Any = None) -> None:
         self._move(job_id, lambda job: lifecycle.complete(job, result, now=clock.now()))
@@ -123,7 +165,7 @@ class MemoryStorage(JobStorage):
             job = self._jobs.get(job_id)
             if job is None:
                 raise UnknownJobId(job_id)
-            self._jobs[job_id] = move(job)
+            self._put(move(job))
 
     def settle_jobs(self, settlements: Sequence[Settlement]) -> list[bool]:
         with self._lock:
@@ -132,7 +174,7 @@ class MemoryStorage(JobStorage):
                 stored = self._jobs.get(settlement.job.id)
                 held = stored is not None and holds(stored, settlement)
                 if held:
-                    self._jobs[settlement.job.id] = settlement.job
+                    self._put(settlement.job)
                 written.append(held)
             return written
 
@@ -160,8 +202,12 @@ class MemoryStorage(JobStorage):
         with self._lock:
             removed = self._schedules.pop(name, None)
             if removed is not None:
-                self._skips = [skip for skip in self._skips if skip.schedule_id != removed.id]
+                self._forget(removed.id)
             return removed is not None
+
+    def _forget(self, schedule_id: str) -> None:
+        self._skips.pop(schedule_id, None)
+        self._notes.pop(schedule_id, None)
 
     def due_schedules(self, now: datetime, *, limit: int = 1000) -> list[Schedule]:
         due = [(at, schedule) for at, schedule in self._waiting() if at <= now]
@@ -175,7 +221,7 @@ class MemoryStorage(JobStorage):
             waiting = [
                 (schedule.next_at, schedule)
                 for schedule in self._schedules.values()
-                if schedule.status is ScheduleStatus.ACTIVE and schedule.next_at is not None
+                if schedule.status in _LIVE and schedule.next_at is not None
             ]
         return sorted(waiting, key=lambda each: (each[0], each[1].id))
 
@@ -186,9 +232,27 @@ class MemoryStorage(JobStorage):
             # The jobs first: only they can be refused, and then nothing has been written.
             self.save_jobs([job for each in writable for job in each.jobs if self._is_new(job)])
             for each in writable:
-                self._schedules[each.after.name] = _in_utc(each.after)
-                self._skips.extend(map(_in_utc, each.skips))
+                self._write(each)
             return won
+
+    def _write(self, expansion: Expansion) -> None:
+        schedule = expansion.after
+        for before, after in expansion.cancelled:
+            stored = self._jobs.get(before.id)
+            if stored is not None and stored.status is before.status:
+                cancelled = replace(
+                    stored, status=after.status, completed_at=after.completed_at, lease=None
+                )
+                self._put(_in_utc(cancelled))
+        if expansion.removes:
+            del self._schedules[schedule.name]
+            self._forget(schedule.id)
+            return
+        self._schedules[schedule.name] = _in_utc(schedule)
+        for skip in map(_in_utc, expansion.skips):
+            self._skips.setdefault(schedule.id, {})[skip.first_at] = skip
+        if expansion.note is not None:
+            self._notes.setdefault(schedule.id, []).append(_in_utc(expansion.note))
 
     def _is_current(self, before: Schedule) -> bool:
         stored = self._schedules.get(before.name)
@@ -197,17 +261,42 @@ class MemoryStorage(JobStorage):
     def _is_new(self, job: Job) -> bool:
         return job.id not in self._jobs and _occurrence(job) not in self._occurrences
 
-    def list_skips(self, schedule_id: str) -> list[Skip]:
+    def list_skips(
+        self, schedule_id: str, start: datetime | None = None, end: datetime | None = None
+    ) -> list[Skip]:
         with self._lock:
-            skips = [skip for skip in self._skips if skip.schedule_id == schedule_id]
-        return sorted(skips, key=lambda skip: skip.first_at)
+            skips = list(self._skips.get(schedule_id, {}).values())
+        within = (
+            skip
+            for skip in skips
+            if (start is None or skip.last_at >= start) and (end is None or skip.first_at < end)
+        )
+        return sorted(within, key=lambda skip: skip.first_at)
+
+    def list_notes(self, schedule_id: str) -> list[Note]:
+        with self._lock:
+            return list(self._notes.get(schedule_id, ()))
+
+    def save_declaration(self, declaration: Declaration) -> None:
+        with self._lock:
+            self._declarations[declaration.process] = _in_utc(declaration)
+
+    def list_declarations(self, *, seen_since: datetime) -> list[Declaration]:
+        with self._lock:
+            seen = [each for each in self._declarations.values() if each.seen_at >= seen_since]
+            self._declarations = {each.process: each for each in seen}
+        return sorted(seen, key=lambda each: (each.since_at, each.process))
 
     def clear(self) -> None:
         with self._lock:
             self._jobs.clear()
+            for jobs in self._with_status.values():
+                jobs.clear()
             self._occurrences.clear()
             self._schedules.clear()
             self._skips.clear()
+            self._notes.clear()
+            self._declarations.clear()
 
 
 def _in_utc(value: Value) -> Value:
@@ -227,6 +316,7 @@ def _order(job: Job) -> tuple[int, datetime, str]:
 
 
 def _occurrence(job: Job) -> tuple[str, datetime] | None:
-    if job.schedule_id is None or job.occurrence_at is None:
+    """What no other job may have; None where it stands for no occurrence of the series."""
+    if job.schedule_id is None or job.occurrence_at is None or job.origin is Origin.RUN_NOW:
         return None
     return job.schedule_id, job.occurrence_at

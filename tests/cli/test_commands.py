@@ -130,8 +130,8 @@ def test_the_environment_is_read_and_options_win(
 
 def test_db_upgrade_is_idempotent_and_db_current_tells(scheduler: Scheduler) -> None:
     assert scheduler("db", "current", "--json").json["current"] is None
-    assert scheduler("db", "upgrade").out == "sqlite:///scheduler.db is at 0001\n"
-    assert scheduler("db", "upgrade").out == "sqlite:///scheduler.db is at 0001, as it was\n"
+    assert scheduler("db", "upgrade").out == "sqlite:///scheduler.db is at 0002\n"
+    assert scheduler("db", "upgrade").out == "sqlite:///scheduler.db is at 0002, as it was\n"
     current = scheduler("db", "current", "--json").json
     assert current["current"] == current["needed"]
 

@@ -687,15 +687,15 @@ class ScheduleContract(JobContract):
         assert storage.list_skips(schedule.id) == []
         assert len(storage.list_jobs(schedule_id=schedule.id)) == 1
 
-    def test_due_schedules_are_active_and_longest_due_first(self, storage: JobStorage) -> None:
-        """next_at <= now, and only active ones, at most as many as asked."""
+    def test_due_schedules_are_live_and_longest_due_first(self, storage: JobStorage) -> None:
+        """next_at <= now, only active and paused ones, at most as many as asked."""
         second = replace(a_schedule("b"), next_at=NOON)
-        first = replace(a_schedule("c"), next_at=NOON - SECOND)
+        first = replace(a_schedule("c", status=ScheduleStatus.PAUSED), next_at=NOON - SECOND)
         later = replace(a_schedule("a"), next_at=NOON + timedelta(microseconds=1))
         idle = [
             replace(a_schedule(status), status=status, next_at=NOON)
             for status in ScheduleStatus
-            if status is not ScheduleStatus.ACTIVE
+            if status not in (ScheduleStatus.ACTIVE, ScheduleStatus.PAUSED)
         ]
         spent = replace(a_schedule("spent"), next_at=None)
         assert storage.next_schedule_at() is None

@@ -134,10 +134,24 @@ def lacks_tables(error: DBAPIError) -> bool:
 
 def insert_new(dialect: Dialect, table: Table) -> Insert:
     """An INSERT that leaves alone the rows whose key is already taken."""
+    new: Insert = _insert(dialect, table).on_conflict_do_nothing()
+    return new
+
+
+def insert_or_replace(dialect: Dialect, table: Table) -> Insert:
+    """An INSERT that overwrites the row whose primary key is already taken."""
+    insert = _insert(dialect, table)
+    key = [column.name for column in table.primary_key]
+    rest = {column.name: column for column in insert.excluded if column.name not in key}
+    written: Insert = insert.on_conflict_do_update(index_elements=key, set_=rest)
+    return written
+
+
+def _insert(dialect: Dialect, table: Table) -> Any:
     if dialect.name == "postgresql":
         from sqlalchemy.dialects.postgresql import insert as postgres_insert
 
-        return postgres_insert(table).on_conflict_do_nothing()
+        return postgres_insert(table)
     from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-    return sqlite_insert(table).on_conflict_do_nothing()
+    return sqlite_insert(table)

@@ -22,9 +22,11 @@ from sqlalchemy import (
     Select,
     bindparam,
     delete,
+    exists,
     func,
     insert,
     literal_column,
+    or_,
     select,
     tuple_,
     update,
@@ -47,7 +49,15 @@ from scheduler.errors import (
     UnknownJobId,
 )
 from scheduler.expansion import Expansion
-from scheduler.model import Job, JobStatus, Schedule, Settlement, Skip
+from scheduler.model import (
+    Declaration,
+    Job,
+    JobStatus,
+    Note,
+    Schedule,
+    Settlement,
+    Skip,
+)
 from scheduler.storage.base import DEFAULT_TTL, JobStorage, holds, new_token, or_clock
 from scheduler.storage.sql import dialects, schedules, schema
 from scheduler.storage.sql.rows import job_row, only, row_job
@@ -207,7 +217,7 @@ class SQLStorage(JobStorage):
     ) -> datetime | None:
         query = (
             select(jobs.c.scheduled_at)
-            .where(_PENDING, *_matching(handler_names, queue))
+            .where(_PENDING, *_matching(handler_names, queue), _UNBLOCKED)
             .order_by(jobs.c.scheduled_at)
             .limit(1)
         )
@@ -247,7 +257,12 @@ class SQLStorage(JobStorage):
         at = or_clock(now)
         due = (
             select(jobs.c.id)
-            .where(_PENDING, jobs.c.scheduled_at <= at, *_matching(handler_names, queue))
+            .where(
+                _PENDING,
+                jobs.c.scheduled_at <= at,
+                *_matching(handler_names, queue),
+                _UNBLOCKED,
+            )
             .order_by(*_ACQUISITION_ORDER)
             .limit(n)
             .with_for_update(skip_locked=True)
@@ -351,9 +366,33 @@ class SQLStorage(JobStorage):
         with self._writing() as connection:
             return schedules.record_expansions(connection, expansions)
 
-    def list_skips(self, schedule_id: str) -> list[Skip]:
+    def list_skips(
+        self, schedule_id: str, start: datetime | None = None, end: datetime | None = None
+    ) -> list[Skip]:
         with self._reading() as connection:
-            return schedules.list_skips(connection, schedule_id)
+            return schedules.list_skips(connection, schedule_id, start, end)
+
+    def list_notes(self, schedule_id: str) -> list[Note]:
+        with self._reading() as connection:
+            return schedules.list_notes(connection, schedule_id)
+
+    def get_occurrences(self, schedule_id: str, start: datetime, end: datetime) -> list[Job]:
+        with self._reading() as connection:
+            return schedules.get_occurrences(connection, schedule_id, start, end)
+
+    def get_unfinished_jobs(self, schedule_ids: Collection[str]) -> list[Job]:
+        if not schedule_ids:
+            return []
+        with self._reading() as connection:
+            return schedules.get_unfinished_jobs(connection, schedule_ids)
+
+    def save_declaration(self, declaration: Declaration) -> None:
+        with self._writing() as connection:
+            schedules.save_declaration(connection, declaration)
+
+    def list_declarations(self, *, seen_since: datetime) -> list[Declaration]:
+        with self._writing() as connection:
+            return schedules.list_declarations(connection, seen_since)
 
     # --- the store itself ------------------------------------------------------------------
 
@@ -385,6 +424,19 @@ class SQLStorage(JobStorage):
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+# Not only by `serial`: what precedes a job may be of a revision that let its jobs overlap.
+_earlier = jobs.alias("earlier")
+_UNBLOCKED = or_(
+    ~jobs.c.serial,
+    ~exists().where(
+        _earlier.c.status.in_([literal_column("'pending'"), literal_column("'processing'")]),
+        _earlier.c.schedule_id == jobs.c.schedule_id,
+        _earlier.c.occurrence_at < jobs.c.occurrence_at,
+        _earlier.c.sequence.is_not(None),
+    ),
+)
 
 
 def _matching(

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    Boolean,
     Column,
     DateTime,
     Dialect,
@@ -27,7 +28,7 @@ from sqlalchemy.types import TypeDecorator
 from scheduler.errors import NaiveTime
 from scheduler.lifecycle import storable
 
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 """The Alembic revision these tables are of; a test holds it against migrations/."""
 
 
@@ -102,6 +103,10 @@ jobs = Table(
     Column("schedule_id", Key(64)),
     Column("occurrence_at", UtcDateTime),
     Column("sequence", Integer),
+    Column("origin", String(16), nullable=False),
+    Column("previous_occurrence_at", UtcDateTime),
+    Column("missed_before", Integer, nullable=False),
+    Column("serial", Boolean, nullable=False),
     Column("lease_token", Key(32)),
     Column("lease_expires_at", UtcDateTime),
     Column("worker", String(255)),
@@ -122,14 +127,22 @@ schedules = Table(
     Column("timeout", Seconds),
     Column("catch_up", String(16), nullable=False),
     Column("grace", Seconds, nullable=False),
+    Column("catch_up_window", Seconds),
     Column("catch_up_max", Integer, nullable=False),
+    Column("overlap", String(16), nullable=False),
+    Column("jitter", Seconds, nullable=False),
     Column("module", String(255)),
     Column("status", String(16), nullable=False),
     Column("error", Text),
+    Column("paused_at", UtcDateTime),
+    Column("paused_by", String(255)),
     Column("anchor_at", UtcDateTime, nullable=False),
+    Column("rule_since", UtcDateTime, nullable=False),
     Column("cursor_at", UtcDateTime, nullable=False),
     Column("next_at", UtcDateTime),
     Column("materialised", Integer, nullable=False),
+    Column("last_occurrence_at", UtcDateTime),
+    Column("open_skip", _json()),
     Column("revision", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
@@ -144,11 +157,35 @@ skips = Table(
     Column("count", Integer, nullable=False),
     Column("reason", String(16), nullable=False),
     Column("recorded_at", UtcDateTime, nullable=False),
+    Column("backfilled", Integer, nullable=False),
+)
+
+notes = Table(
+    "notes",
+    metadata,
+    Column("schedule_id", Key(64), primary_key=True),
+    Column("revision", Integer, primary_key=True, autoincrement=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("action", String(16), nullable=False),
+    Column("actor", String(255)),
+    Column("detail", _json(), nullable=False),
+)
+
+declarations = Table(
+    "declarations",
+    metadata,
+    Column("process", Key(255), primary_key=True),
+    Column("code", String(64), nullable=False),
+    Column("since_at", UtcDateTime, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
+    Column("schedules", _json(), nullable=False),
 )
 
 _PENDING = text("status = 'pending'")
 _PROCESSING = text("status = 'processing'")
-_ACTIVE = text("status = 'active'")
+_UNFINISHED = text("status IN ('pending', 'processing')")
+_LIVE = text("status IN ('active', 'paused')")
+_NOT_RUN_NOW = text("origin <> 'run_now'")
 
 # What an executor asks for: the next due jobs, in order, of what is still pending.
 Index(
@@ -168,11 +205,27 @@ Index(
     sqlite_where=_PROCESSING,
     postgresql_where=_PROCESSING,
 )
-# Every occurrence at most one job; jobs without a schedule have NULLs, which are distinct.
-Index("jobs_occurrence", jobs.c.schedule_id, jobs.c.occurrence_at, unique=True)
+# Every occurrence at most one job; jobs without a schedule have NULLs, which are distinct. What
+# was run by hand is outside the series, though its instant may be an occurrence of it.
+Index(
+    "jobs_occurrence",
+    jobs.c.schedule_id,
+    jobs.c.occurrence_at,
+    unique=True,
+    sqlite_where=_NOT_RUN_NOW,
+    postgresql_where=_NOT_RUN_NOW,
+)
+# What of a schedule is unfinished: for overlap, and for the jobs that wait for an earlier one.
+Index(
+    "jobs_unfinished",
+    jobs.c.schedule_id,
+    jobs.c.occurrence_at,
+    sqlite_where=_UNFINISHED,
+    postgresql_where=_UNFINISHED,
+)
 Index(
     "schedules_due",
     schedules.c.next_at,
-    sqlite_where=_ACTIVE,
-    postgresql_where=_ACTIVE,
+    sqlite_where=_LIVE,
+    postgresql_where=_LIVE,
 )

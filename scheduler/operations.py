@@ -1,0 +1,316 @@
+"""What people and deploys do to a live schedule, as pure functions of it and an instant.
+
+Each operation first decides everything that was due until now under the rule and the policies
+as they stood, then changes the schedule, and comes back as one Expansion: so no occurrence is
+lost between an old rule and a new one, and the whole is written or nothing. None means that
+there is nothing to do. Pure: no clock, no I/O.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from scheduler import lifecycle
+from scheduler.errors import InvalidOption, InvalidScheduleMove
+from scheduler.expansion import (
+    TICK,
+    Expansion,
+    advance,
+    decide,
+    occurrence_job,
+    series,
+)
+from scheduler.ids import new_id
+from scheduler.model import (
+    Action,
+    Job,
+    JobStatus,
+    JsonObject,
+    Note,
+    Origin,
+    Schedule,
+    ScheduleStatus,
+    Skip,
+)
+from scheduler.rules import rule_from_json
+
+ACTIVE, PAUSED = ScheduleStatus.ACTIVE, ScheduleStatus.PAUSED
+COMPLETED, RETIRED = ScheduleStatus.COMPLETED, ScheduleStatus.RETIRED
+
+MOST_BACKFILLED = 10_000
+
+DEFINING = (
+    "job_name",
+    "rule",
+    "timezone",
+    "data",
+    "queue",
+    "priority",
+    "max_retries",
+    "timeout",
+    "catch_up",
+    "grace",
+    "catch_up_window",
+    "catch_up_max",
+    "overlap",
+    "jitter",
+)
+"""The fields of a schedule that say what it is; the others are how far it has come."""
+
+
+def pause(
+    schedule: Schedule, now: datetime, *, actor: str | None = None, unfinished: Sequence[Job] = ()
+) -> Expansion | None:
+    """Nothing more is materialised; queued jobs go on. None if it is paused already (10.1)."""
+    if schedule.status is PAUSED and schedule.error is None:
+        return None
+    _allow(schedule, "paused", ACTIVE, PAUSED)
+    decided = _decided(schedule, now, unfinished)
+    after = decided.after
+    if after.status is not COMPLETED:
+        after = replace(after, status=PAUSED, error=None, paused_at=now, paused_by=actor)
+        after = advance(after, after.cursor_at)
+    return _noted(decided, after, Action.PAUSED, actor)
+
+
+def resume(
+    schedule: Schedule,
+    now: datetime,
+    *,
+    catch_up: bool = False,
+    actor: str | None = None,
+    unfinished: Sequence[Job] = (),
+) -> Expansion | None:
+    """Go on from now; with `catch_up`, what fell due in the pause counts as missed (10.1).
+
+    None if it is active. Raises InvalidRule while the rule that paused it is not mended.
+    """
+    if schedule.status is ACTIVE:
+        return None
+    _allow(schedule, "resumed", PAUSED)
+    awake = replace(schedule, status=ACTIVE) if catch_up else schedule
+    decided = decide(awake, now, unfinished)
+    after = replace(decided.after, error=None, paused_at=None, paused_by=None)
+    if after.status is PAUSED:
+        after = replace(after, status=ACTIVE)
+    after = advance(after, after.cursor_at)
+    detail = {"catch_up": True} if catch_up else {}
+    return _noted(replace(decided, before=schedule), after, Action.RESUMED, actor, detail)
+
+
+def edit(
+    schedule: Schedule,
+    changes: Mapping[str, Any],
+    now: datetime,
+    *,
+    reset_count: bool = False,
+    keep_pending: bool = False,
+    actor: str | None = None,
+    unfinished: Sequence[Job] = (),
+) -> Expansion | None:
+    """Change what the schedule is, from now on (10.2); None if nothing changes.
+
+    `changes` are fields of Schedule, those of DEFINING or `module`. The phase
+    stays: a new rule without a start goes on from the old one's. The count goes on unless
+    `reset_count`. `unfinished` are the unfinished jobs of the schedule: those not started whose
+    occurrence is later than now are cancelled unless `keep_pending`. Raises InvalidRule.
+    """
+    changed = {name for name in changes if changes[name] != getattr(schedule, name)}
+    if not changed and not reset_count:
+        return None
+    is_new_rule = bool({"rule", "timezone"} & changed)
+    # A pause whose rule stays may yet be caught up: nothing of it is decided here.
+    is_decided = is_new_rule or schedule.status is not PAUSED
+    decided = _decided(schedule, now, unfinished) if is_decided else _touched(schedule, now)
+    after = replace(decided.after, **changes)
+    if reset_count:
+        after = replace(after, materialised=0)
+    if is_new_rule:
+        anchor_at = _anchor(schedule, after)
+        after = replace(after, anchor_at=anchor_at, rule_since=now, open_skip=None, error=None)
+    if after.status is COMPLETED or (schedule.error and not after.error):
+        after = replace(after, status=ACTIVE)
+    after = advance(after, now if is_decided else after.cursor_at)
+    early = () if keep_pending else [job for job in unfinished if _is_early(job, now)]
+    return replace(
+        _noted(decided, after, Action.EDITED, actor, _difference(schedule, after, changed)),
+        cancelled=(*decided.cancelled, *_called_off(early, now)),
+    )
+
+
+def retire(
+    schedule: Schedule, now: datetime, *, actor: str | None = None, unfinished: Sequence[Job] = ()
+) -> Expansion | None:
+    """Stop, the record staying; None if it is retired already."""
+    if schedule.status is RETIRED:
+        return None
+    decided = _decided(schedule, now, unfinished)
+    return _noted(
+        decided, replace(decided.after, status=RETIRED, next_at=None), Action.RETIRED, actor
+    )
+
+
+def revive(schedule: Schedule, now: datetime, *, actor: str | None = None) -> Expansion:
+    """A retired schedule goes on from now; what fell due meanwhile is on record as paused."""
+    _allow(schedule, "revived", RETIRED)
+    decided = _decided(schedule, now, ())
+    after = replace(decided.after, status=ACTIVE, error=None, paused_at=None, paused_by=None)
+    return _noted(decided, advance(after, now), Action.REVIVED, actor)
+
+
+def run_now(schedule: Schedule, now: datetime, *, data: JsonObject | None = None) -> Job:
+    """One extra job, outside the series: no count, no cursor, no overlap (10.5)."""
+    return replace(
+        occurrence_job(schedule, now, now),
+        id=new_id(now),
+        data=schedule.data if data is None else data,
+        origin=Origin.RUN_NOW,
+    )
+
+
+def backfill(
+    schedule: Schedule,
+    start: datetime,
+    end: datetime,
+    now: datetime,
+    *,
+    taken: Collection[datetime],
+    skips: Sequence[Skip],
+    actor: str | None = None,
+    unfinished: Sequence[Job] = (),
+) -> Expansion | None:
+    """A job for each occurrence of the current rule in [start, end) that has none (10.3).
+
+    `taken` are the occurrences in the window that have a job, `skips` the record. Oldest
+    first; None if every one has its job. Raises InvalidOption if the window ends later than
+    now, or holds more than 10 000 occurrences without a job.
+    """
+    if end > now:
+        hint = "occurrences to come are not backfilled"
+        raise InvalidOption("to", end.isoformat(), "is later than now", hint)
+    if start >= end:
+        raise InvalidOption("to", end.isoformat(), f"is not after {start.isoformat()}")
+    rule = series(schedule)
+    wanted = rule.count(start, end) - len(set(taken))
+    if wanted > MOST_BACKFILLED:
+        reason = f"holds {wanted} occurrences without a job"
+        hint = f"backfill at most {MOST_BACKFILLED} at a time"
+        raise InvalidOption("from", start.isoformat(), reason, hint)
+    decided = _decided(schedule, now, unfinished)
+    made = {job.occurrence_at for job in decided.jobs} | set(taken)
+    missing = [at for at in rule.between(start, end) if at not in made]
+    if not missing:
+        return None
+    jobs = tuple(
+        replace(
+            occurrence_job(schedule, at, now),
+            origin=Origin.BACKFILL,
+            previous_occurrence_at=rule.last_before_or_at(at - TICK),
+        )
+        for at in missing
+    )
+    detail = {"from": start.isoformat(), "to": end.isoformat(), "jobs": len(jobs)}
+    filled = _filled((*skips, *decided.skips), missing, schedule.rule_since)
+    return replace(
+        _noted(decided, _reopened(decided.after, filled), Action.BACKFILLED, actor, detail),
+        jobs=(*decided.jobs, *jobs),
+        skips=tuple(filled.values()),
+    )
+
+
+def _filled(
+    skips: Sequence[Skip], missing: Sequence[datetime], since: datetime
+) -> dict[datetime, Skip]:
+    """The record by first instant, with what got a job now; an earlier rule's runs as they are."""
+    latest = {skip.first_at: skip for skip in skips}  # of two about one run, the later
+    return {
+        first_at: _with(skip, missing) if first_at >= since else skip
+        for first_at, skip in latest.items()
+    }
+
+
+def _with(skip: Skip, missing: Sequence[datetime]) -> Skip:
+    """`skip` after what of `missing`, ascending, lies in it got its jobs."""
+    here = bisect_right(missing, skip.last_at) - bisect_left(missing, skip.first_at)
+    return replace(skip, backfilled=skip.backfilled + here) if here else skip
+
+
+def _reopened(schedule: Schedule, filled: Mapping[datetime, Skip]) -> Schedule:
+    run = schedule.open_skip
+    return schedule if run is None else replace(schedule, open_skip=filled.get(run.first_at, run))
+
+
+def _decided(schedule: Schedule, now: datetime, unfinished: Sequence[Job]) -> Expansion:
+    """Everything due until now, decided as the schedule stands; nothing if its rule is broken."""
+    if schedule.error is not None:
+        return _touched(schedule, now)
+    return decide(schedule, now, unfinished)
+
+
+def _touched(schedule: Schedule, now: datetime) -> Expansion:
+    """Nothing decided, in a new revision."""
+    return Expansion(schedule, replace(schedule, revision=schedule.revision + 1, updated_at=now))
+
+
+def _noted(
+    expansion: Expansion,
+    after: Schedule,
+    action: Action,
+    actor: str | None,
+    detail: JsonObject | None = None,
+) -> Expansion:
+    note = Note(
+        schedule_id=after.id,
+        revision=after.revision,
+        at=after.updated_at,
+        action=action,
+        actor=actor,
+        detail=detail or {},
+    )
+    return replace(expansion, after=after, note=note)
+
+
+def _allow(schedule: Schedule, move: str, *statuses: ScheduleStatus) -> None:
+    if schedule.status not in statuses:
+        allowed = [status.value for status in statuses]
+        raise InvalidScheduleMove(schedule.name, move, schedule.status.value, allowed)
+
+
+def _anchor(schedule: Schedule, after: Schedule) -> datetime:
+    """Where a rule without a start begins: at the old rule's start if it had one (10.2a)."""
+    if schedule.error is not None:
+        return after.anchor_at
+    old = rule_from_json(schedule.rule)
+    started_at = old.bound(timezone=schedule.timezone, anchor=schedule.anchor_at).starts_at()
+    return after.anchor_at if started_at is None else started_at
+
+
+def _called_off(jobs: Sequence[Job], now: datetime) -> tuple[tuple[Job, Job], ...]:
+    return tuple((job, lifecycle.cancel(job, now=now)) for job in jobs)
+
+
+def _is_untouched(job: Job) -> bool:
+    """Whether no attempt of the job has begun."""
+    return job.status is JobStatus.PENDING and job.retry_count == 0
+
+
+def _is_early(job: Job, now: datetime) -> bool:
+    late = job.occurrence_at is not None and job.occurrence_at > now
+    return late and _is_untouched(job)
+
+
+def _difference(before: Schedule, after: Schedule, changed: Collection[str]) -> JsonObject:
+    """What an edit changed, as {field: [from, to]}."""
+    return {
+        name: [_plain(getattr(before, name)), _plain(getattr(after, name))]
+        for name in DEFINING
+        if name in changed
+    }
+
+
+def _plain(value: Any) -> Any:
+    return value.total_seconds() if isinstance(value, timedelta) else value
