@@ -25,6 +25,40 @@ LOST_RACE_PAUSE = timedelta(milliseconds=20)
 """How long an expander that another was ahead of waits before it looks again."""
 
 
+CLOCK_JUMP = timedelta(hours=1)
+"""A wall clock that gains more than this on monotonic time is believed at the second look."""
+
+CLOCK_JUMP_PAUSE = timedelta(seconds=1)
+"""How long until that second look."""
+
+
+class ClockWatch:
+    """Tells a clock that was set forward from time that passed (clause 9.4).
+
+    A clock that is wrong for a moment, far ahead, would decide years of occurrences. `monotonic`
+    gives seconds that no one sets.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._seen: tuple[datetime, float] | None = None
+        self._doubted = False
+
+    def jump(self, now: datetime) -> timedelta | None:
+        """How far `now` is ahead of the time that passed; None if it may be believed.
+
+        It may, if it is no jump or is still there when asked again.
+        """
+        monotonic = self._monotonic()
+        wall, before = self._seen or (now, monotonic)
+        ahead = now - wall - timedelta(seconds=monotonic - before)
+        if ahead > CLOCK_JUMP and not self._doubted:
+            self._doubted = True
+            return ahead
+        self._seen, self._doubted = (now, monotonic), False
+        return None
+
+
 class Expander:
     """Expands the due schedules of one storage."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
@@ -21,9 +22,10 @@ from scheduler.declarations import Change, declare, reconcile
 from scheduler.errors import InvalidOption, NaiveTime, StaleSchedule
 from scheduler.events import Event, EventName, Events, Listener
 from scheduler.executor import Executor
-from scheduler.expander import Expander
+from scheduler.expander import CLOCK_JUMP_PAUSE, ClockWatch, Expander
 from scheduler.handlers import HandlerRunner
 from scheduler.ids import new_id
+from scheduler.logs import logger
 from scheduler.metronome import Metronome
 from scheduler.model import DEFAULT_QUEUE, Job, JsonObject, Outcome, Schedule
 from scheduler.polling import Polling
@@ -40,6 +42,8 @@ from scheduler.rules import Rule, rule_from_json
 from scheduler.rules.zones import zone
 from scheduler.storage import JobStorage, open_storage
 from scheduler.storage.base import DEFAULT_TTL
+
+log = logger(__name__)
 
 EXPANDER, EXECUTOR = "expander", "executor"
 MAX_CONCURRENCY = 10_000
@@ -116,6 +120,8 @@ class JobQueue:
             worker=worker_name(),
         )
         self.expander = Expander(self.storage, emit=self._events.emit)
+        # Through the module: a frozen test freezes both clocks, and no time passes on either.
+        self.watch = ClockWatch(lambda: time.monotonic())
         self._metronome: Metronome | None = None
 
     # --- handlers --------------------------------------------------------------------------
@@ -336,7 +342,7 @@ class JobQueue:
         duties: dict[str, Callable[[datetime], datetime | None]] = {EXECUTOR: self._execute}
         if self.stand_alone:
             self.declare()
-            duties[EXPANDER] = self._expand
+            duties[EXPANDER] = self.expand
         self._metronome = Metronome(duties)
         self._metronome.start()
 
@@ -392,7 +398,14 @@ class JobQueue:
         next_at: object = self.process_next_batch()
         return next_at if isinstance(next_at, datetime) else now + self.executor.polling.interval
 
-    def _expand(self, now: datetime) -> datetime | None:
+    def expand(self, now: datetime) -> datetime | None:
+        """Expand what is due; when to be called next. A clock that jumped is looked at twice."""
+        ahead = self.watch.jump(now)
+        if ahead is not None:
+            log.warning("the clock is ahead; looking again", by=ahead.total_seconds())
+            detail = {"ahead": ahead.total_seconds()}
+            self._events.emit(Event(EventName.CLOCK_JUMPED, now, detail=detail))
+            return now + CLOCK_JUMP_PAUSE
         next_at = self.expander.tick(now)
         self._wake(EXECUTOR)
         return next_at

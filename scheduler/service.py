@@ -107,7 +107,7 @@ class Service:
         if Role.EXECUTOR in self.roles:
             self.queue.start()
         elif Role.EXPANDER in self.roles:
-            self._alone = Metronome({EXPANDER: self.queue.expander.tick})
+            self._alone = Metronome({EXPANDER: self.queue.expand})
             self._alone.start()
         if self.web is not None:
             self.web.start()
