@@ -3,25 +3,32 @@
 Idempotent: the same code declares the same schedules, and nothing restarts its phase because
 a process restarted. A schedule whose code is gone is retired, not deleted; one that comes
 back goes on from now. Only schedules of the modules at hand are retired, so that several
-services can share one table. Pure: no clock, no I/O.
+services can share one table; and where two versions of the code run side by side, the one seen
+first last decides, and nothing is retired that any of them declares. Pure: no clock, no I/O.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+from hashlib import sha256
+from typing import Any
 
-from scheduler.expansion import advance, begin
+from scheduler.expansion import Expansion, begin
 from scheduler.ids import new_id
-from scheduler.model import JsonObject, Schedule, ScheduleStatus
-from scheduler.operations import DEFINING
+from scheduler.model import Declaration, Job, JsonObject, Schedule, ScheduleStatus
+from scheduler.operations import DEFINING, edit, retire, revive
 from scheduler.registry import JobDefinition
 from scheduler.rules import Rule
 
 _DECLARED = (*DEFINING, "module")
 """The fields that code decides; the others are state."""
+
+DEPLOY = "deploy"
+"""The actor of what a declaration changes."""
 
 
 class ChangeKind(StrEnum):
@@ -33,11 +40,15 @@ class ChangeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One schedule that has to be written: `before` (None: new) becomes `after`."""
+    """One schedule that has to be written: `before` (None: new) becomes `after`.
+
+    `expansion` is what writes it; None for a new one, which is saved as it is.
+    """
 
     kind: ChangeKind
     before: Schedule | None
     after: Schedule
+    expansion: Expansion | None = None
 
 
 def declare(
@@ -57,32 +68,58 @@ def declare(
     `timezone` is for a rule that names none, `queue` and `max_retries` for a definition that
     leaves them open, `data` in place of the definition's.
     """
-    return begin(
-        Schedule(
-            id=new_id(now),
-            name=name,
-            job_name=definition.name,
-            rule=rule.to_json(),
-            timezone=rule.timezone or timezone,
-            data=dict(definition.data if data is None else data),
-            queue=definition.queue or queue,
-            priority=definition.priority,
-            max_retries=max_retries if definition.max_retries is None else definition.max_retries,
-            timeout=definition.timeout,
-            catch_up=definition.catch_up,
-            grace=definition.grace,
-            catch_up_window=definition.catch_up_window,
-            overlap=definition.overlap,
-            jitter=definition.jitter,
-            catch_up_max=definition.catch_up_max,
-            module=module,
-            anchor_at=now,
-            rule_since=now,
-            cursor_at=now,
-            created_at=now,
-            updated_at=now,
-        )
+    declared = Schedule(
+        id=new_id(now),
+        name=name,
+        job_name=definition.name,
+        rule=rule.to_json(),
+        timezone=rule.timezone or timezone,
+        data=dict(definition.data if data is None else data),
+        queue=definition.queue or queue,
+        priority=definition.priority,
+        max_retries=max_retries if definition.max_retries is None else definition.max_retries,
+        timeout=definition.timeout,
+        catch_up=definition.catch_up,
+        grace=definition.grace,
+        catch_up_window=definition.catch_up_window,
+        catch_up_max=definition.catch_up_max,
+        overlap=definition.overlap,
+        jitter=definition.jitter,
+        module=module,
+        anchor_at=now,
+        rule_since=now,
+        cursor_at=now,
+        created_at=now,
+        updated_at=now,
     )
+    return begin(replace(declared, declared=_digest(_said(declared))))
+
+
+def declaration(
+    declared: Iterable[Schedule],
+    *,
+    process: str,
+    seen: Iterable[Declaration],
+    now: datetime,
+) -> Declaration:
+    """What `process` declares; as old as its version, if that is among those `seen`."""
+    schedules = {each.name: each.declared or "" for each in declared}
+    code = _digest(schedules)
+    ages = [each.since_at for each in seen if each.code == code]
+    return Declaration(
+        process=process, code=code, since_at=min([now, *ages]), seen_at=now, schedules=schedules
+    )
+
+
+def alive(
+    seen: Iterable[Declaration], own: Declaration, *, now: datetime, grace: timedelta
+) -> list[Declaration]:
+    """The declarations of other processes that have shown themselves within `grace`."""
+    return [
+        each
+        for each in seen
+        if each.process != own.process and each.schedules and now - each.seen_at <= grace
+    ]
 
 
 def reconcile(
@@ -91,42 +128,58 @@ def reconcile(
     *,
     modules: Sequence[str],
     now: datetime,
+    own: Declaration | None = None,
+    others: Sequence[Declaration] = (),
+    unfinished: Mapping[str, Sequence[Job]] | None = None,
 ) -> list[Change]:
     """The changes that bring `stored` (by name) to what `declared` says.
 
     A stored schedule that was declared in one of `modules` (or below it), and no longer is,
-    gets retired.
+    gets retired. What a newer version among `others` says differently is left to it, and what
+    any of them declares is not retired. `unfinished` are unfinished jobs by schedule id.
     """
+    jobs = unfinished or {}
     wanted = {schedule.name: schedule for schedule in declared}
-    changes = [
-        change
+    newer = [each.schedules for each in others if own is not None and each.since_at > own.since_at]
+    found: list[Change | None] = [
+        _change(schedule, stored.get(name), now, jobs)
         for name, schedule in wanted.items()
-        if (change := _change(schedule, stored.get(name), now)) is not None
+        if all(said.get(name, schedule.declared) == schedule.declared for said in newer)
     ]
-    for name, schedule in stored.items():
-        if name not in wanted and _is_retirable(schedule, modules):
-            changes.append(Change(ChangeKind.RETIRED, schedule, _retired(schedule, now)))
-    return changes
+    found += [
+        _retirement(schedule, now)
+        for name, schedule in stored.items()
+        if name not in wanted
+        and _is_retirable(schedule, modules)
+        and not any(name in each.schedules for each in others)
+    ]
+    return [change for change in found if change is not None]
 
 
-def _change(declared: Schedule, stored: Schedule | None, now: datetime) -> Change | None:
+def _change(
+    declared: Schedule,
+    stored: Schedule | None,
+    now: datetime,
+    jobs: Mapping[str, Sequence[Job]],
+) -> Change | None:
     if stored is None:
         return Change(ChangeKind.ADDED, None, declared)
-    defining = {name: getattr(declared, name) for name in _DECLARED}
-    is_retired = stored.status is ScheduleStatus.RETIRED
-    if not is_retired and all(getattr(stored, name) == defining[name] for name in _DECLARED):
+    said = {name: getattr(declared, name) for name in (*_DECLARED, "declared")}
+    if stored.status is ScheduleStatus.RETIRED:
+        revived = revive(stored, said, now, actor=DEPLOY)
+        return Change(ChangeKind.REVIVED, stored, revived.after, revived)
+    if stored.declared == declared.declared and stored.error is None:
         return None
-    edited = replace(stored, **defining, revision=stored.revision + 1, updated_at=now)
-    if is_retired or (stored.rule, stored.timezone) != (declared.rule, declared.timezone):
-        edited = _restarted(edited, now)
-    return Change(ChangeKind.REVIVED if is_retired else ChangeKind.CHANGED, stored, edited)
+    unfinished = jobs.get(stored.id, ())
+    edited = edit(stored, said, now, actor=DEPLOY, unfinished=unfinished)
+    return None if edited is None else Change(ChangeKind.CHANGED, stored, edited.after, edited)
 
 
-def _restarted(schedule: Schedule, now: datetime) -> Schedule:
-    """`schedule` going on under its new rule: nothing at or before `now`, count unchanged."""
-    paused = schedule.status is ScheduleStatus.PAUSED and schedule.error is None
-    status = ScheduleStatus.PAUSED if paused else ScheduleStatus.ACTIVE
-    return advance(replace(schedule, status=status, error=None), now)
+def _retirement(schedule: Schedule, now: datetime) -> Change | None:
+    retired = retire(schedule, now, actor=DEPLOY)
+    if retired is None:
+        return None
+    return Change(ChangeKind.RETIRED, schedule, retired.after, retired)
 
 
 def _is_retirable(schedule: Schedule, modules: Sequence[str]) -> bool:
@@ -138,11 +191,15 @@ def _is_retirable(schedule: Schedule, modules: Sequence[str]) -> bool:
     )
 
 
-def _retired(schedule: Schedule, now: datetime) -> Schedule:
-    return replace(
-        schedule,
-        status=ScheduleStatus.RETIRED,
-        next_at=None,
-        revision=schedule.revision + 1,
-        updated_at=now,
-    )
+def _said(schedule: Schedule) -> dict[str, Any]:
+    """The declared fields, as JSON."""
+    values = {name: getattr(schedule, name) for name in _DECLARED}
+    return {
+        name: value.total_seconds() if isinstance(value, timedelta) else value
+        for name, value in values.items()
+    }
+
+
+def _digest(value: JsonObject) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return sha256(text.encode("ascii")).hexdigest()

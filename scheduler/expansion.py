@@ -46,7 +46,7 @@ class Expansion:
     `jobs` are new; `cancelled` are (as it stands, as it becomes), and hold only for those that
     still stand as they did. `skips` are written over those with the same first instant. A
     storage writes it whole or not at all, and only while the stored schedule still is `before`
-    (same id, same revision).
+    (same id, revision and cursor).
     """
 
     before: Schedule
@@ -152,7 +152,7 @@ def expand(schedule: Schedule, now: datetime, unfinished: Sequence[Job] = ()) ->
 
 def decide(schedule: Schedule, now: datetime, unfinished: Sequence[Job] = ()) -> Expansion:
     """`expand`, raising what is wrong with the rule."""
-    touched = replace(schedule, revision=schedule.revision + 1, updated_at=now)
+    touched = replace(schedule, updated_at=now)
     window = _Window.due(schedule, now)
     if window is None:
         return Expansion(schedule, advance(touched, schedule.cursor_at))

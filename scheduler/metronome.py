@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -120,7 +120,7 @@ class Duty:
 class Metronome:
     """A set of duties, called from a pool of as many threads."""
 
-    def __init__(self, duties: dict[str, Tick]) -> None:
+    def __init__(self, duties: Mapping[str, Tick]) -> None:
         self._scheduler = BackgroundScheduler(
             executors={"default": ThreadPoolExecutor(2 * max(1, len(duties)))},
             timezone=UTC,

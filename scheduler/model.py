@@ -173,9 +173,10 @@ class Schedule:
     an active one's next occurrence; a paused one's last, with which it completes; None when
     none can follow. `materialised` counts the jobs made by expansion, for `limit`, and
     `last_occurrence_at` is the occurrence of the last of them. `open_skip` is the recorded run
-    that the next skip of the same reason prolongs. Every write raises `revision`; a writer
-    whose revision is stale is refused. `module` is the module that declares it, None if it was
-    added by hand.
+    that the next skip of the same reason prolongs. Every change but an expansion raises
+    `revision`; a writer whose revision or cursor is stale is refused. `module` is the module that
+    declares it, None if it was added by hand; `declared` is a digest of what was last declared,
+    so that what was edited by hand stays until the code says something new.
     """
 
     id: str
@@ -195,6 +196,7 @@ class Schedule:
     overlap: Overlap = Overlap.SKIP
     jitter: timedelta = timedelta(0)
     module: str | None = None
+    declared: str | None = None
     status: ScheduleStatus = ScheduleStatus.ACTIVE
     error: str | None = None
     paused_at: datetime | None = None

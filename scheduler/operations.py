@@ -61,6 +61,8 @@ DEFINING = (
 )
 """The fields of a schedule that say what it is; the others are how far it has come."""
 
+_TIMING = {"rule", "timezone"}
+
 
 def pause(
     schedule: Schedule, now: datetime, *, actor: str | None = None, unfinished: Sequence[Job] = ()
@@ -114,7 +116,7 @@ def edit(
 ) -> Expansion | None:
     """Change what the schedule is, from now on (10.2); None if nothing changes.
 
-    `changes` are fields of Schedule, those of DEFINING or `module`. The phase
+    `changes` are fields of Schedule: those of DEFINING, `module` and `declared`. The phase
     stays: a new rule without a start goes on from the old one's. The count goes on unless
     `reset_count`. `unfinished` are the unfinished jobs of the schedule: those not started whose
     occurrence is later than now are cancelled unless `keep_pending`. Raises InvalidRule.
@@ -122,19 +124,15 @@ def edit(
     changed = {name for name in changes if changes[name] != getattr(schedule, name)}
     if not changed and not reset_count:
         return None
-    is_new_rule = bool({"rule", "timezone"} & changed)
-    # A pause whose rule stays may yet be caught up: nothing of it is decided here.
-    is_decided = is_new_rule or schedule.status is not PAUSED
-    decided = _decided(schedule, now, unfinished) if is_decided else _touched(schedule, now)
-    after = replace(decided.after, **changes)
+    # Only a new rule needs what is due to be decided by the old one.
+    is_new_rule = bool(_TIMING & changed)
+    decided = _decided(schedule, now, unfinished) if is_new_rule else _undecided(schedule, now)
+    after = _changed(schedule, decided.after, changes, now)
     if reset_count:
         after = replace(after, materialised=0)
-    if is_new_rule:
-        anchor_at = _anchor(schedule, after)
-        after = replace(after, anchor_at=anchor_at, rule_since=now, open_skip=None, error=None)
-    if after.status is COMPLETED or (schedule.error and not after.error):
+    if after.status is COMPLETED or (schedule.error and not after.error and not after.paused_at):
         after = replace(after, status=ACTIVE)
-    after = advance(after, now if is_decided else after.cursor_at)
+    after = advance(after, now if is_new_rule else after.cursor_at)
     early = () if keep_pending else [job for job in unfinished if _is_early(job, now)]
     return replace(
         _noted(decided, after, Action.EDITED, actor, _difference(schedule, after, changed)),
@@ -142,24 +140,29 @@ def edit(
     )
 
 
-def retire(
-    schedule: Schedule, now: datetime, *, actor: str | None = None, unfinished: Sequence[Job] = ()
-) -> Expansion | None:
-    """Stop, the record staying; None if it is retired already."""
+def retire(schedule: Schedule, now: datetime, *, actor: str | None = None) -> Expansion | None:
+    """Stop, the record staying; None if it is retired already.
+
+    Nothing due is decided: nobody is left to run it.
+    """
     if schedule.status is RETIRED:
         return None
-    decided = _decided(schedule, now, unfinished)
-    return _noted(
-        decided, replace(decided.after, status=RETIRED, next_at=None), Action.RETIRED, actor
-    )
+    after = replace(schedule, status=RETIRED, next_at=None, paused_at=None, paused_by=None)
+    return _noted(_undecided(schedule, now), after, Action.RETIRED, actor)
 
 
-def revive(schedule: Schedule, now: datetime, *, actor: str | None = None) -> Expansion:
-    """A retired schedule goes on from now; what fell due meanwhile is on record as paused."""
+def revive(
+    schedule: Schedule, changes: Mapping[str, Any], now: datetime, *, actor: str | None = None
+) -> Expansion:
+    """A retired schedule, with `changes` as of `edit`, goes on from now.
+
+    What fell due meanwhile is on record as paused.
+    """
     _allow(schedule, "revived", RETIRED)
     decided = _decided(schedule, now, ())
-    after = replace(decided.after, status=ACTIVE, error=None, paused_at=None, paused_by=None)
-    return _noted(decided, advance(after, now), Action.REVIVED, actor)
+    changed = _changed(schedule, decided.after, changes, now)
+    after = advance(replace(changed, status=ACTIVE, error=None), now)
+    return _noted(decided, after, Action.REVIVED, actor)
 
 
 def run_now(schedule: Schedule, now: datetime, *, data: JsonObject | None = None) -> Job:
@@ -247,13 +250,12 @@ def _reopened(schedule: Schedule, filled: Mapping[datetime, Skip]) -> Schedule:
 def _decided(schedule: Schedule, now: datetime, unfinished: Sequence[Job]) -> Expansion:
     """Everything due until now, decided as the schedule stands; nothing if its rule is broken."""
     if schedule.error is not None:
-        return _touched(schedule, now)
+        return _undecided(schedule, now)
     return decide(schedule, now, unfinished)
 
 
-def _touched(schedule: Schedule, now: datetime) -> Expansion:
-    """Nothing decided, in a new revision."""
-    return Expansion(schedule, replace(schedule, revision=schedule.revision + 1, updated_at=now))
+def _undecided(schedule: Schedule, now: datetime) -> Expansion:
+    return Expansion(schedule, replace(schedule, updated_at=now))
 
 
 def _noted(
@@ -263,10 +265,12 @@ def _noted(
     actor: str | None,
     detail: JsonObject | None = None,
 ) -> Expansion:
+    now = expansion.after.updated_at
+    after = replace(after, revision=expansion.before.revision + 1, updated_at=now)
     note = Note(
         schedule_id=after.id,
         revision=after.revision,
-        at=after.updated_at,
+        at=now,
         action=action,
         actor=actor,
         detail=detail or {},
@@ -301,6 +305,17 @@ def _is_untouched(job: Job) -> bool:
 def _is_early(job: Job, now: datetime) -> bool:
     late = job.occurrence_at is not None and job.occurrence_at > now
     return late and _is_untouched(job)
+
+
+def _changed(
+    before: Schedule, after: Schedule, changes: Mapping[str, Any], now: datetime
+) -> Schedule:
+    """`after` with `changes`; a new rule is in force from now, in the phase of the old one."""
+    changed = replace(after, **changes)
+    if not any(name in changes and changes[name] != getattr(before, name) for name in _TIMING):
+        return changed
+    anchor_at = _anchor(before, changed)
+    return replace(changed, anchor_at=anchor_at, rule_since=now, open_skip=None, error=None)
 
 
 def _difference(before: Schedule, after: Schedule, changed: Collection[str]) -> JsonObject:

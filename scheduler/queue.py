@@ -18,7 +18,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from scheduler import clock
-from scheduler.declarations import Change, declare, reconcile
+from scheduler.declarations import Change, declare
+from scheduler.declarer import Declarer
 from scheduler.errors import InvalidOption, NaiveTime, StaleSchedule
 from scheduler.events import Event, EventName, Events, Listener
 from scheduler.executor import Executor
@@ -45,9 +46,8 @@ from scheduler.storage.base import DEFAULT_TTL
 
 log = logger(__name__)
 
-EXPANDER, EXECUTOR = "expander", "executor"
+EXPANDER, EXECUTOR, DECLARER = "expander", "executor", "declarer"
 MAX_CONCURRENCY = 10_000
-_DECLARE_TRIES = 20
 
 
 class JobQueue:
@@ -104,6 +104,7 @@ class JobQueue:
         self.storage = open_storage(storage) if isinstance(storage, str) else storage
         self.registry = Registry() if registry is None else registry
         self._events = Events()
+        process = process_name()
         # Slots are counted by the executor; the pool only has to be large enough.
         self._runner = HandlerRunner(self.registry, threads=MAX_CONCURRENCY)
         self.executor = Executor(
@@ -117,11 +118,18 @@ class JobQueue:
             queue=None if every_queue else self.name,
             prefetch=prefetch,
             ttl=lease_ttl,
-            worker=worker_name(),
+            worker=process,
         )
         self.expander = Expander(self.storage, emit=self._events.emit)
         # Through the module: a frozen test freezes both clocks, and no time passes on either.
         self.watch = ClockWatch(lambda: time.monotonic())
+        self.declarer = Declarer(
+            self.storage,
+            declared=self._declared_schedules,
+            process=process,
+            emit=self._events.emit,
+        )
+        self._is_declared = False
         self._metronome: Metronome | None = None
 
     # --- handlers --------------------------------------------------------------------------
@@ -205,10 +213,10 @@ class JobQueue:
         definition.signature.check(values)
         rule = repeat if isinstance(repeat, Rule) else rule_from_json(repeat)
         called = check_name("schedule name", schedule_name or name)
-        self._write_declared(
-            lambda now: [self._declared(definition, rule, called, now, module=None, data=values)],
-            modules=(),
+        self.declarer.write(
+            lambda now: [self._declared(definition, rule, called, now, module=None, data=values)]
         )
+        self._wake(EXPANDER)
         stored = self.storage.get_schedule(called)
         if stored is None:
             raise StaleSchedule(f"schedule {called!r}: deleted by another meanwhile")
@@ -219,14 +227,17 @@ class JobQueue:
 
         Idempotent. Schedules that were declared in `modules` and no longer are get retired.
         """
-        return self._write_declared(
-            lambda now: [
-                self._declared(each, each.rule, each.name, now, module=each.module)
-                for each in self.registry
-                if each.rule is not None
-            ],
-            modules=modules,
-        )
+        changes = self.declarer.declare(modules)
+        self._is_declared = True
+        self._wake(EXPANDER)
+        return changes
+
+    def _declared_schedules(self, now: datetime) -> list[Schedule]:
+        return [
+            self._declared(each, each.rule, each.name, now, module=each.module)
+            for each in self.registry
+            if each.rule is not None
+        ]
 
     def _declared(
         self,
@@ -249,35 +260,6 @@ class JobQueue:
             now=now,
             data=data,
         )
-
-    def _write_declared(
-        self, declared: Callable[[datetime], list[Schedule]], *, modules: tuple[str, ...]
-    ) -> list[Change]:
-        """Reconcile and write; what was written.
-
-        Who loses a race for a schedule looks again, and finds it as the winner wrote it.
-        """
-        written: list[Change] = []
-        for _ in range(_DECLARE_TRIES):
-            now = clock.now()
-            stored = {schedule.name: schedule for schedule in self.storage.list_schedules()}
-            changes = reconcile(declared(now), stored, modules=modules, now=now)
-            won = [change for change in changes if self._is_written(change)]
-            written += won
-            if len(won) == len(changes):
-                self._wake(EXPANDER)
-                return written
-        raise StaleSchedule(
-            f"schedules: written by others {_DECLARE_TRIES} times while being declared; "
-            "do two versions of the code declare them differently?"
-        )
-
-    def _is_written(self, change: Change) -> bool:
-        try:
-            self.storage.save_schedule(change.after)
-        except StaleSchedule:
-            return False
-        return True
 
     def _new_job(
         self,
@@ -341,8 +323,10 @@ class JobQueue:
             return
         duties: dict[str, Callable[[datetime], datetime | None]] = {EXECUTOR: self._execute}
         if self.stand_alone:
-            self.declare()
+            if not self._is_declared:
+                self.declare()
             duties[EXPANDER] = self.expand
+            duties[DECLARER] = self.declarer.tick
         self._metronome = Metronome(duties)
         self._metronome.start()
 
@@ -356,7 +340,10 @@ class JobQueue:
             return 0
         metronome.stop()
         try:
-            return self.executor.drain(check_duration("grace", grace, zero=True))
+            left_running = self.executor.drain(check_duration("grace", grace, zero=True))
+            self.declarer.stop()
+            self._is_declared = False
+            return left_running
         finally:
             self._runner.close()
 
@@ -449,6 +436,6 @@ def _polling(
     )
 
 
-def worker_name() -> str:
+def process_name() -> str:
     """This process as jobs record it: host, pid, and a part that tells restarts apart."""
     return f"{socket.gethostname()[:100]}:{os.getpid()}:{secrets.token_hex(3)}"

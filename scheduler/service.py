@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from scheduler.declarations import Change
 from scheduler.logs import logger
 from scheduler.metronome import Metronome
-from scheduler.queue import EXPANDER, JobQueue
+from scheduler.queue import DECLARER, EXPANDER, JobQueue
 from scheduler.registry import Registry, discover
 from scheduler.settings import Settings
 from scheduler.storage import JobStorage, open_storage
@@ -107,7 +107,8 @@ class Service:
         if Role.EXECUTOR in self.roles:
             self.queue.start()
         elif Role.EXPANDER in self.roles:
-            self._alone = Metronome({EXPANDER: self.queue.expand})
+            duties = {EXPANDER: self.queue.expand, DECLARER: self.queue.declarer.tick}
+            self._alone = Metronome(duties)
             self._alone.start()
         if self.web is not None:
             self.web.start()
@@ -118,6 +119,7 @@ class Service:
         log.info("stopping", grace=self._grace.total_seconds())
         if self._alone is not None:
             self._alone.stop()
+            self.queue.declarer.stop()
         left_running = self.queue.stop(self._grace)
         if self.web is not None:
             self.web.stop()  # last, so that health checks are answered while jobs finish

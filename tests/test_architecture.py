@@ -23,6 +23,7 @@ FLOORS = [
     {"signature", "storage", "operations"},
     {"registry"},
     {"declarations", "handlers", "expander", "executor", "metronome"},
+    {"declarer"},
     {"queue", "settings"},
     {"web"},
     {"service"},

@@ -236,7 +236,8 @@ class JobStorage(ABC):
     def save_schedule(self, schedule: Schedule) -> None:
         """Insert a schedule of revision 1, or overwrite revision n-1 with revision n.
 
-        Raises StaleSchedule if the stored revision is another, or the name is taken.
+        Raises StaleSchedule if the stored revision is another, its cursor is later, or the name
+        is taken.
         """
         raise self._no_schedules("save_schedule")
 
@@ -283,6 +284,10 @@ class JobStorage(ABC):
     def save_declaration(self, declaration: Declaration) -> None:
         """Write what a process declares, over what it declared before."""
         raise self._no_schedules("save_declaration")
+
+    def renew_declaration(self, process: str, *, seen_at: datetime) -> bool:
+        """Write when a process was last seen; False if it declares nothing here."""
+        return False
 
     def list_declarations(self, *, seen_since: datetime) -> list[Declaration]:
         """What processes declare, by `since_at`. Those not seen since then are removed."""

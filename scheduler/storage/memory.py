@@ -186,7 +186,8 @@ class MemoryStorage(JobStorage):
         with self._lock:
             stored = self._schedules.get(schedule.name)
             expected = None if schedule.revision == 1 else (schedule.id, schedule.revision - 1)
-            if (stored and (stored.id, stored.revision)) != expected:
+            is_behind = stored is not None and stored.cursor_at > schedule.cursor_at
+            if (stored and (stored.id, stored.revision)) != expected or is_behind:
                 raise StaleSchedule(f"schedule {schedule.name!r}: written by another meanwhile")
             self._schedules[schedule.name] = _in_utc(schedule)
 
@@ -256,7 +257,7 @@ class MemoryStorage(JobStorage):
 
     def _is_current(self, before: Schedule) -> bool:
         stored = self._schedules.get(before.name)
-        return stored is not None and (stored.id, stored.revision) == (before.id, before.revision)
+        return stored is not None and _state(stored) == _state(before)
 
     def _is_new(self, job: Job) -> bool:
         return job.id not in self._jobs and _occurrence(job) not in self._occurrences
@@ -280,6 +281,13 @@ class MemoryStorage(JobStorage):
     def save_declaration(self, declaration: Declaration) -> None:
         with self._lock:
             self._declarations[declaration.process] = _in_utc(declaration)
+
+    def renew_declaration(self, process: str, *, seen_at: datetime) -> bool:
+        with self._lock:
+            declaration = self._declarations.get(process)
+            if declaration is not None:
+                self.save_declaration(replace(declaration, seen_at=seen_at))
+            return declaration is not None
 
     def list_declarations(self, *, seen_since: datetime) -> list[Declaration]:
         with self._lock:
@@ -309,6 +317,11 @@ def _in_utc(value: Value) -> Value:
                 raise NaiveTime(field.name, moment)
             moved[field.name] = moment.astimezone(UTC)
     return replace(value, **moved) if moved else value
+
+
+def _state(schedule: Schedule) -> tuple[str, int, datetime]:
+    """What every write changes."""
+    return schedule.id, schedule.revision, schedule.cursor_at
 
 
 def _order(job: Job) -> tuple[int, datetime, str]:

@@ -1,7 +1,7 @@
 """The schedules' half of the interface in SQL: schedules, what they expand to, and what they skip.
 
 Each function is one verb, on a connection whose transaction SQLStorage opens and ends. A write
-holds only if the revision is the one it began from: who lost the race changes nothing.
+holds only if revision and cursor are those it began from: who lost the race changes nothing.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ def save_schedule(connection: Connection, schedule: Schedule) -> None:
         else update(schedules).where(
             schedules.c.id == schedule.id,
             schedules.c.revision == schedule.revision - 1,
+            schedules.c.cursor_at <= schedule.cursor_at,
         )
     )
     # RETURNING, because not every driver counts the rows of such an INSERT.
@@ -99,8 +100,8 @@ def next_schedule_at(connection: Connection) -> datetime | None:
 
 
 def record_expansions(connection: Connection, expansions: Sequence[Expansion]) -> list[bool]:
-    revisions = _locked_revisions(connection, expansions)
-    won = [revisions.get(each.before.id) == each.before.revision for each in expansions]
+    states = _locked_states(connection, expansions)
+    won = [states.get(each.before.id) == _state(each.before) for each in expansions]
     _write(connection, [each for each, is_won in zip(expansions, won, strict=True) if is_won])
     return won
 
@@ -150,6 +151,11 @@ def save_declaration(connection: Connection, declaration: Declaration) -> None:
     connection.execute(insert, [declaration_row(declaration)])
 
 
+def renew_declaration(connection: Connection, process: str, seen_at: datetime) -> bool:
+    renew = update(declarations).where(declarations.c.process == process).values(seen_at=seen_at)
+    return connection.execute(renew).rowcount > 0
+
+
 def list_declarations(connection: Connection, seen_since: datetime) -> list[Declaration]:
     connection.execute(delete(declarations).where(declarations.c.seen_at < seen_since))
     query = select(declarations).order_by(declarations.c.since_at, declarations.c.process)
@@ -160,18 +166,25 @@ def _selected(connection: Connection, query: Select[Any]) -> list[Schedule]:
     return [row_schedule(row) for row in connection.execute(query).mappings()]
 
 
-def _locked_revisions(connection: Connection, expansions: Sequence[Expansion]) -> dict[str, int]:
-    """The stored revision of each schedule, by id; without those that another holds.
+def _state(schedule: Schedule) -> tuple[int, datetime]:
+    """What every write changes."""
+    return schedule.revision, schedule.cursor_at
+
+
+def _locked_states(
+    connection: Connection, expansions: Sequence[Expansion]
+) -> dict[str, tuple[int, datetime]]:
+    """The stored state of each schedule, by id; without those that another holds.
 
     Who holds a schedule's row is expanding it: no reason to wait for the same work.
     """
     query = (
-        select(schedules.c.id, schedules.c.revision)
+        select(schedules.c.id, schedules.c.revision, schedules.c.cursor_at)
         .where(schedules.c.id.in_([each.before.id for each in expansions]))
         .order_by(schedules.c.id)
         .with_for_update(skip_locked=True)
     )
-    return {row.id: row.revision for row in connection.execute(query)}
+    return {row.id: (row.revision, row.cursor_at) for row in connection.execute(query)}
 
 
 # Executed with many rows: the keys of a row beyond the bound ones are what is SET.
@@ -189,6 +202,7 @@ _EXPANDED = (
 _EXPAND = update(schedules).where(
     schedules.c.id == bindparam("expanded_id"),
     schedules.c.revision == bindparam("expanded_revision"),
+    schedules.c.cursor_at == bindparam("expanded_cursor_at"),
 )
 _CANCELLED = ("status", "completed_at", "lease_token", "lease_expires_at")
 _CANCEL = update(jobs).where(
@@ -232,6 +246,7 @@ def _moved(expansion: Expansion, columns: Sequence[str]) -> dict[str, Any]:
     return {
         "expanded_id": expansion.before.id,
         "expanded_revision": expansion.before.revision,
+        "expanded_cursor_at": expansion.before.cursor_at,
         **only(schedule_row(expansion.after), columns),
     }
 

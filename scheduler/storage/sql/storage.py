@@ -390,6 +390,10 @@ class SQLStorage(JobStorage):
         with self._writing() as connection:
             schedules.save_declaration(connection, declaration)
 
+    def renew_declaration(self, process: str, *, seen_at: datetime) -> bool:
+        with self._writing() as connection:
+            return schedules.renew_declaration(connection, process, seen_at)
+
     def list_declarations(self, *, seen_since: datetime) -> list[Declaration]:
         with self._writing() as connection:
             return schedules.list_declarations(connection, seen_since)

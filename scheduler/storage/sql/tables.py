@@ -132,6 +132,7 @@ schedules = Table(
     Column("overlap", String(16), nullable=False),
     Column("jitter", Seconds, nullable=False),
     Column("module", String(255)),
+    Column("declared", String(64)),
     Column("status", String(16), nullable=False),
     Column("error", Text),
     Column("paused_at", UtcDateTime),

@@ -34,6 +34,7 @@ def upgrade() -> None:
             sa.Column("overlap", sa.String(16), nullable=False, server_default="allow")
         )
         schedules.add_column(sa.Column("jitter", sa.Float(53), nullable=False, server_default="0"))
+        schedules.add_column(sa.Column("declared", sa.String(64)))
         schedules.add_column(sa.Column("paused_at", INSTANT))
         schedules.add_column(sa.Column("paused_by", sa.String(255)))
         schedules.add_column(sa.Column("rule_since", INSTANT))
