@@ -211,8 +211,13 @@ class Executor:
         for job_id in tokens.keys() - held:
             self._lose(job_id, now)
 
+    def ask_leases(self) -> None:
+        """Look at the next tick which leases still hold: a job under way may be cancelled."""
+        self._renew_at = None
+        self._wake()
+
     def _lose(self, job_id: str, now: datetime) -> None:
-        """Let go of a job that another executor has taken over."""
+        """Let go of a job that was cancelled, or that another executor has taken over."""
         self._buffer = deque(job for job in self._buffer if job.id != job_id)
         flight = self._flights.get(job_id)
         if flight is not None:

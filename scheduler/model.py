@@ -143,6 +143,16 @@ class Job:
     lease: Lease | None = None
     worker: str | None = None
 
+    @property
+    def occurrence(self) -> tuple[str, datetime] | None:
+        """The schedule's id and the occurrence that no other job may have; None if it has none.
+
+        What was run by hand is outside the series, though its instant may be an occurrence.
+        """
+        if self.schedule_id is None or self.occurrence_at is None:
+            return None
+        return None if self.origin is Origin.RUN_NOW else (self.schedule_id, self.occurrence_at)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skip:

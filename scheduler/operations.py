@@ -247,6 +247,14 @@ def _reopened(schedule: Schedule, filled: Mapping[datetime, Skip]) -> Schedule:
     return schedule if run is None else replace(schedule, open_skip=filled.get(run.first_at, run))
 
 
+def delete(
+    schedule: Schedule, now: datetime, *, keep_jobs: bool = False, unfinished: Sequence[Job] = ()
+) -> Expansion:
+    """Remove the schedule and its record; jobs that have not started are cancelled (10.6)."""
+    idle = [] if keep_jobs else [job for job in unfinished if _is_untouched(job)]
+    return Expansion(schedule, schedule, cancelled=_called_off(idle, now), removes=True)
+
+
 def _decided(schedule: Schedule, now: datetime, unfinished: Sequence[Job]) -> Expansion:
     """Everything due until now, decided as the schedule stands; nothing if its rule is broken."""
     if schedule.error is not None:

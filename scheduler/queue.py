@@ -41,6 +41,7 @@ from scheduler.registry import (
 )
 from scheduler.rules import Rule, rule_from_json
 from scheduler.rules.zones import zone
+from scheduler.schedules import Schedules
 from scheduler.storage import JobStorage, open_storage
 from scheduler.storage.base import DEFAULT_TTL
 
@@ -120,6 +121,7 @@ class JobQueue:
             ttl=lease_ttl,
             worker=process,
         )
+        self._events.add_listener(EventName.CANCELLED, lambda _: self.executor.ask_leases())
         self.expander = Expander(self.storage, emit=self._events.emit)
         # Through the module: a frozen test freezes both clocks, and no time passes on either.
         self.watch = ClockWatch(lambda: time.monotonic())
@@ -312,6 +314,19 @@ class JobQueue:
         """Call `listener` no more."""
         self._events.remove_listener(event, listener)
 
+    @property
+    def schedules(self) -> Schedules:
+        """What may be done to the schedules of this queue's storage."""
+        return Schedules(
+            self.storage,
+            registry=self.registry,
+            default_timezone=self._default_timezone,
+            queue=self.name,
+            max_retries=self._max_retries,
+            emit=self._events.emit,
+            wake=self._wake_all,
+        )
+
     # --- running ---------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -396,6 +411,10 @@ class JobQueue:
         next_at = self.expander.tick(now)
         self._wake(EXECUTOR)
         return next_at
+
+    def _wake_all(self) -> None:
+        for duty in (EXPANDER, EXECUTOR):
+            self._wake(duty)
 
     def _wake(self, duty: str) -> None:
         if self._metronome is not None:

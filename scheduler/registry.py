@@ -251,10 +251,10 @@ def check_choice(what: str, value: object, choices: type[Choice]) -> Choice:
 
 def check_policies(what: str, **given: Any) -> dict[str, Any]:
     """The `given` policies of a schedule, each as the model holds it."""
-    return {name: _POLICIES[name](f"{what}: {name}", value) for name, value in given.items()}
+    return {name: POLICIES[name](f"{what}: {name}", value) for name, value in given.items()}
 
 
-_POLICIES: Mapping[str, Callable[[str, Any], Any]] = {
+POLICIES: Mapping[str, Callable[[str, Any], Any]] = {
     "catch_up": partial(check_choice, choices=CatchUp),
     "grace": partial(check_duration, zero=True),
     "catch_up_window": lambda what, value: None if value is None else check_duration(what, value),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from scheduler.model import Job, Note, Origin, Schedule, ScheduleStatus, Skip
 
@@ -19,6 +20,17 @@ def instant(moment: datetime | None) -> str | None:
     if moment is None:
         return None
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def local(moment: datetime | None, zone: str = "UTC") -> str:
+    """`moment` as a person reads it in `zone`: `2026-03-29 03:00:00 CEST`; "" for None."""
+    if moment is None:
+        return ""
+    place = ZoneInfo(zone)
+    # Not moment.astimezone(place): in time that freezegun froze, that forgets the fold.
+    there = place.fromutc(moment.astimezone(UTC).replace(tzinfo=place))
+    fraction = f".{there.microsecond:06d}".rstrip("0") if there.microsecond else ""
+    return f"{there:%Y-%m-%d %H:%M:%S}{fraction} {there:%Z}"
 
 
 def seconds(duration: timedelta | None) -> float | None:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from scheduler.cli.arguments import AsJson, Database, Modules, duration, json_object, moment
-from scheduler.cli.output import local, print_json, print_table, rule_text, short
+from scheduler.cli.output import print_json, print_table, rule_text, short
+from scheduler.views import local
 
 if TYPE_CHECKING:
     from scheduler.model import Schedule

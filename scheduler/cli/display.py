@@ -9,10 +9,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, TextIO
 
 from scheduler import clock
-from scheduler.cli.output import local, print_table, rule_text, short
+from scheduler.cli.output import print_table, rule_text, short
 from scheduler.events import Event, EventName
 from scheduler.logs import logger
 from scheduler.model import Job, ScheduleStatus
+from scheduler.views import local
 
 if TYPE_CHECKING:
     from scheduler.declarations import Change

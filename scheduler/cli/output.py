@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 
 def print_json(value: Any) -> None:
@@ -34,15 +32,6 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty:
         table.add_row(*(Text(cell) for cell in row))
     console = Console() if sys.stdout.isatty() else Console(width=10_000, color_system=None)
     console.print(table)
-
-
-def local(moment: datetime | None, zone: str = "UTC") -> str:
-    """`moment` as a person reads it in `zone`: `2026-03-29 03:00:00 CEST`; "" for None."""
-    if moment is None:
-        return ""
-    there = moment.astimezone(ZoneInfo(zone))
-    fraction = f".{there.microsecond:06d}".rstrip("0") if there.microsecond else ""
-    return f"{there:%Y-%m-%d %H:%M:%S}{fraction} {there:%Z}"
 
 
 def short(value: Any, width: int = 60) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
@@ -81,13 +82,39 @@ def _conditions(rule: Rule) -> list[str]:
         found.append(f"until {_moment(rule.end_date)}")
     if rule.kept_on:
         found.append("only on " + " or ".join(_calendar(given) for given in rule.kept_on))
-    found += [
-        "except " + (_calendar(given) if isinstance(given, Calendar) else explain(given))
-        for given in rule.exceptions
-    ]
+    found += [f"except {_exception(given)}" for given in rule.exceptions]
     if rule.limit is not None:
         found.append("once" if rule.limit == 1 else f"{rule.limit} times")
     return found
+
+
+def excluded_by(rule: Rule, moment: datetime) -> list[str]:
+    """What keeps `rule` from occurring at `moment`, as texts; [] if no calendar does.
+
+    `rule` is bound. That is: an `only_on` that does not hold it, each `except` that does, and
+    what keeps the members of a union or an intersection from it.
+    """
+    bare = dataclasses.replace(rule, kept_on=(), exceptions=(), limit=None)
+    found: list[str] = []
+    if isinstance(rule, Combined):
+        for member in rule.members:
+            found += excluded_by(member.within(rule, rule.place()), moment)
+    if not _occurs(bare, moment):
+        return found
+    if rule.kept_on and not _occurs(dataclasses.replace(bare, kept_on=rule.kept_on), moment):
+        found.append("only on " + " or ".join(_calendar(given) for given in rule.kept_on))
+    for given in rule.exceptions:
+        if not _occurs(dataclasses.replace(bare, exceptions=(given,)), moment):
+            found.append(f"except {_exception(given)}")
+    return found
+
+
+def _occurs(rule: Rule, moment: datetime) -> bool:
+    return rule.last_before_or_at(moment) == moment
+
+
+def _exception(given: Calendar | Rule) -> str:
+    return _calendar(given) if isinstance(given, Calendar) else explain(given)
 
 
 def _calendar(calendar: Calendar) -> str:

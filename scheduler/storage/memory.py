@@ -21,7 +21,6 @@ from scheduler.model import (
     JobStatus,
     Lease,
     Note,
-    Origin,
     Schedule,
     ScheduleStatus,
     Settlement,
@@ -62,9 +61,9 @@ class MemoryStorage(JobStorage):
     def save_jobs(self, jobs: Sequence[Job]) -> None:
         with self._lock:
             ids = Counter(job.id for job in jobs)
-            occurrences = Counter(key for job in jobs if (key := _occurrence(job)))
+            occurrences = Counter(key for job in jobs if (key := job.occurrence))
             for job in jobs:
-                key = _occurrence(job)
+                key = job.occurrence
                 if job.id in self._jobs or ids[job.id] > 1:
                     raise DuplicateJob(f"job {job.id}: its id is already taken")
                 if key is not None and (key in self._occurrences or occurrences[key] > 1):
@@ -260,7 +259,7 @@ class MemoryStorage(JobStorage):
         return stored is not None and _state(stored) == _state(before)
 
     def _is_new(self, job: Job) -> bool:
-        return job.id not in self._jobs and _occurrence(job) not in self._occurrences
+        return job.id not in self._jobs and job.occurrence not in self._occurrences
 
     def list_skips(
         self, schedule_id: str, start: datetime | None = None, end: datetime | None = None
@@ -326,10 +325,3 @@ def _state(schedule: Schedule) -> tuple[str, int, datetime]:
 
 def _order(job: Job) -> tuple[int, datetime, str]:
     return job.priority, job.scheduled_at, job.id
-
-
-def _occurrence(job: Job) -> tuple[str, datetime] | None:
-    """What no other job may have; None where it stands for no occurrence of the series."""
-    if job.schedule_id is None or job.occurrence_at is None or job.origin is Origin.RUN_NOW:
-        return None
-    return job.schedule_id, job.occurrence_at
