@@ -88,7 +88,7 @@ class JobQueue:
     ) -> None:
         self.name = check_name("queue: name", name)
         self.stand_alone = stand_alone
-        self._default_timezone = zone(default_timezone).key
+        self.default_timezone = zone(default_timezone).key
         self._max_retries = check_integer("queue: max_retries", max_retries, 0)
         polling = _polling(
             concurrency=concurrency,
@@ -255,7 +255,7 @@ class JobQueue:
             definition,
             rule,
             name=name,
-            timezone=self._default_timezone,
+            timezone=self.default_timezone,
             queue=self.name,
             max_retries=self._max_retries,
             module=module,
@@ -320,7 +320,7 @@ class JobQueue:
         return Schedules(
             self.storage,
             registry=self.registry,
-            default_timezone=self._default_timezone,
+            default_timezone=self.default_timezone,
             queue=self.name,
             max_retries=self._max_retries,
             emit=self._events.emit,

@@ -7,10 +7,14 @@ could settle the job.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from scheduler.model import Job, Note, Origin, Schedule, ScheduleStatus, Skip
+
+if TYPE_CHECKING:
+    from scheduler.explanation import Explanation
+    from scheduler.schedules import Previewed
 
 _ACTIVE = ScheduleStatus.ACTIVE
 
@@ -122,4 +126,29 @@ def note_view(note: Note) -> dict[str, Any]:
         "action": note.action.value,
         "actor": note.actor,
         "detail": dict(note.detail),
+    }
+
+
+def explanation_view(explanation: Explanation) -> dict[str, Any]:
+    """`explanation` as a JSON object."""
+    return {
+        "schedule": explanation.schedule,
+        "at": instant(explanation.at),
+        "verdict": explanation.verdict.value,
+        "sentence": explanation.sentence,
+        "job": explanation.job and job_view(explanation.job),
+        "skip": explanation.skip and skip_view(explanation.skip),
+        "note": explanation.note and note_view(explanation.note),
+        "previous_at": instant(explanation.previous_at),
+        "next_at": instant(explanation.next_at),
+    }
+
+
+def preview_view(previewed: Previewed, zone: str) -> dict[str, Any]:
+    """`previewed` as a JSON object, its local time that of `zone`."""
+    return {
+        "occurrence_at": instant(previewed.occurrence_at),
+        "local": local(previewed.occurrence_at, zone),
+        "scheduled_at": instant(previewed.scheduled_at),
+        "dropped": previewed.dropped and previewed.dropped.value,
     }

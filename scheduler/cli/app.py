@@ -10,18 +10,23 @@ import sys
 from datetime import datetime
 from enum import StrEnum
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from scheduler.cli.arguments import AsJson, Database, Modules, duration, json_object, moment
-from scheduler.cli.output import print_json, print_table, rule_text, short
+from scheduler.cli import plan, schedules
+from scheduler.cli.arguments import (
+    AsJson,
+    Database,
+    Modules,
+    duration,
+    json_object,
+    moment,
+    rule_object,
+)
+from scheduler.cli.output import print_json, print_table, short
+from scheduler.cli.session import schedule_of, settings_of, storage_of
 from scheduler.views import local
-
-if TYPE_CHECKING:
-    from scheduler.model import Schedule
-    from scheduler.settings import Settings
-    from scheduler.storage import JobStorage
 
 app = typer.Typer(
     name="scheduler",
@@ -33,6 +38,9 @@ app = typer.Typer(
 )
 database = typer.Typer(help="The tables of the database.", no_args_is_help=True)
 app.add_typer(database, name="db")
+app.add_typer(schedules.app, name="schedules")
+app.command()(schedules.explain)
+app.command()(plan.plan)
 
 
 class Part(StrEnum):
@@ -76,7 +84,7 @@ def run(
     from scheduler.cli.display import Display
     from scheduler.service import Role, Service
 
-    settings = _settings(
+    settings = settings_of(
         database=database,
         modules=modules,
         concurrency=concurrency,
@@ -102,33 +110,6 @@ def run(
 
 
 @app.command()
-def schedules(database: Database = None, as_json: AsJson = False) -> None:
-    """List the schedules in the table."""
-    from scheduler.views import schedule_view
-
-    with _storage(_settings(database=database)) as storage:
-        found = storage.list_schedules()
-    if as_json:
-        print_json([schedule_view(schedule) for schedule in found])
-        return
-    print_table(
-        ("name", "rule", "zone", "status", "next", "jobs made"),
-        (
-            (
-                each.name,
-                rule_text(each.rule),
-                each.timezone,
-                each.status.value,
-                each.error or local(each.next_at, each.timezone),
-                str(each.materialised),
-            )
-            for each in found
-        ),
-        empty="No schedules yet: `scheduler run` writes those that the job modules declare.",
-    )
-
-
-@app.command()
 def jobs(
     database: Database = None,
     status: Annotated[str | None, typer.Option(help="Only jobs in this status.")] = None,
@@ -144,7 +125,7 @@ def jobs(
     if status is not None and status not in set(JobStatus):
         raise UnknownName("status", status, JobStatus)
     wanted = None if status is None else JobStatus(status)
-    with _storage(_settings(database=database)) as storage:
+    with storage_of(settings_of(database=database)) as storage:
         found = storage.list_jobs(status=wanted, name=name, limit=limit)
     if as_json:
         print_json([job_view(job) for job in found])
@@ -177,7 +158,7 @@ def next_(
     """Show when a schedule runs next."""
     from scheduler.expansion import upcoming
 
-    schedule = _schedule(name, _settings(database=database, modules=modules))
+    schedule = schedule_of(name, settings_of(database=database, modules=modules))
     _print_occurrences(
         list(islice(upcoming(schedule), count)),
         schedule.timezone,
@@ -188,7 +169,7 @@ def next_(
 
 @app.command()
 def preview(
-    rule: Annotated[str, typer.Argument(metavar="JSON", help="The rule.")],
+    rule: Annotated[str, typer.Argument(metavar="RULE", help="Its JSON, or a cron line.")],
     start: Annotated[str | None, typer.Option("--from", help="Begin here (now).")] = None,
     end: Annotated[str | None, typer.Option("--to", help="End before this.")] = None,
     count: Annotated[
@@ -203,8 +184,8 @@ def preview(
     from scheduler.rules import occurrences, rule_from_json
     from scheduler.rules.zones import zone
 
-    parsed = rule_from_json(json_object(rule, "rule"))
-    key = timezone or parsed.timezone or _settings().default_timezone
+    parsed = rule_from_json(rule_object(rule))
+    key = timezone or parsed.timezone or settings_of().default_timezone
     place = zone(key, "--timezone")
     begin = clock.now() if start is None else moment(start, place, "--from")
     until = LATEST_INSTANT if end is None else moment(end, place, "--to")
@@ -235,7 +216,7 @@ def enqueue(
     from scheduler.rules.zones import zone
     from scheduler.views import job_view
 
-    settings = _settings(database=database, modules=modules)
+    settings = settings_of(database=database, modules=modules)
     if in_ is not None and at is not None:
         raise InvalidOption("--at", at, "cannot go with --in", "give one of them")
     due_at = None
@@ -246,7 +227,7 @@ def enqueue(
     registry = discover(settings.modules)
     values = json_object(data, "data")
     registry.get(name).signature.check(values)
-    with _storage(settings) as storage:
+    with storage_of(settings) as storage:
         queue = JobQueue(
             storage,
             registry=registry,
@@ -265,7 +246,7 @@ def config(as_json: AsJson = False) -> None:
     """Show every setting, its value and where it can be set; passwords are hidden."""
     from scheduler.settings import described
 
-    rows = described(_settings())
+    rows = described(settings_of())
     if as_json:
         print_json({row.name: row.value for row in rows})
         return
@@ -281,7 +262,7 @@ def upgrade(database: Database = None) -> None:
     """Create the tables, or bring them to this version."""
     from scheduler.storage.sql import SQLStorage
 
-    with SQLStorage(_settings(database=database).database) as storage:
+    with SQLStorage(settings_of(database=database).database) as storage:
         before = storage.current_revision()
         storage.upgrade()
         after = storage.current_revision()
@@ -294,44 +275,12 @@ def current(database: Database = None, as_json: AsJson = False) -> None:
     from scheduler.storage.sql import SQLStorage
     from scheduler.storage.sql.tables import SCHEMA_REVISION
 
-    with SQLStorage(_settings(database=database).database) as storage:
+    with SQLStorage(settings_of(database=database).database) as storage:
         found = storage.current_revision()
     if as_json:
         print_json({"database": storage.url, "current": found, "needed": SCHEMA_REVISION})
     else:
         print(f"{storage.url} is at {found or 'no version'}; this program needs {SCHEMA_REVISION}")
-
-
-def _settings(**given: Any) -> Settings:
-    from scheduler.settings import read_settings
-
-    return read_settings(**given)
-
-
-def _storage(settings: Settings) -> JobStorage:
-    from scheduler.storage import open_storage
-
-    return open_storage(settings.database)
-
-
-def _schedule(name: str, settings: Settings) -> Schedule:
-    """The schedule of this name: as stored, else as the job modules declare it."""
-    from scheduler.errors import UnknownName
-    from scheduler.queue import JobQueue
-    from scheduler.registry import discover
-
-    with _storage(settings) as storage:
-        stored = storage.get_schedule(name)
-        if stored is not None:
-            return stored
-        known = [schedule.name for schedule in storage.list_schedules()]
-    queue = JobQueue(
-        registry=discover(settings.modules), default_timezone=settings.default_timezone
-    )
-    declared = {change.after.name: change.after for change in queue.declare()}
-    if name not in declared:
-        raise UnknownName("schedule", name, {*known, *declared})
-    return declared[name]
 
 
 def _print_occurrences(found: list[datetime], zone: str, *, as_json: bool, empty: str) -> None:

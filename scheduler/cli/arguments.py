@@ -71,5 +71,11 @@ def json_object(text: str, what: str) -> dict[str, Any]:
     return value
 
 
+def rule_object(text: str) -> dict[str, Any]:
+    """The JSON object of a rule, or that of the cron line that `text` writes instead."""
+    is_json = text.lstrip().startswith(("{", "[", '"'))
+    return json_object(text, "rule") if is_json else {"cron": text}
+
+
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON number")

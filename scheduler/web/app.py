@@ -1,44 +1,36 @@
 """The HTTP API, as a FastAPI app over one JobQueue.
 
-Refusals are 4xx with one shape: {"detail": [{"field", "value", "reason", "hint", "message"}]}.
-Answers are JSON in ASCII and pass no model on the way out: every text that a job can carry,
-half a surrogate pair too, leaves as it came in.
+Jobs and health are here, schedules in schedules.py; what an answer is, in answers.py.
 """
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 import scheduler
 from scheduler.errors import (
     InvalidInput,
+    InvalidScheduleMove,
     SchedulerError,
+    StaleSchedule,
     StorageError,
     StorageUnavailable,
     UnknownName,
-    shown,
 )
 from scheduler.model import JobStatus
 from scheduler.queue import JobQueue
 from scheduler.rules.zones import parse_moment, zone
-from scheduler.views import job_view, schedule_view
+from scheduler.views import job_view
+from scheduler.web.answers import AsciiJSON, detail, refusal
+from scheduler.web.schedules import add_schedules
 
 MAX_BODY = 1024 * 1024
 """The largest request body, in bytes."""
-
-
-class AsciiJSON(JSONResponse):
-    """JSON that escapes what is not ASCII: a lone surrogate is valid in JSON, not in UTF-8."""
-
-    def render(self, content: Any) -> bytes:
-        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
 class NewJob(BaseModel):
@@ -66,11 +58,7 @@ def create_app(queue: JobQueue) -> FastAPI:
     _add_health(app, queue)
     _add_jobs(app, queue)
 
-    @app.get("/api/v1/schedules", tags=["schedules"])
-    def list_schedules() -> AsciiJSON:
-        """Every schedule, by name."""
-        return AsciiJSON([schedule_view(each) for each in queue.storage.list_schedules()])
-
+    add_schedules(app, queue)
     return app
 
 
@@ -91,7 +79,7 @@ def _add_jobs(app: FastAPI, queue: JobQueue) -> None:
         """One job."""
         job = queue.get_job(job_id)
         if job is None:
-            return _refusal(404, "id", job_id, "is no job in this store")
+            return refusal(404, "id", job_id, "is no job in this store")
         return AsciiJSON(job_view(job))
 
     @app.get("/api/v1/jobs", tags=["jobs"])
@@ -130,15 +118,15 @@ def _answer_errors(app: FastAPI) -> None:
     async def bound_body(request: Request, call_next: Any) -> Any:
         length = request.headers.get("content-length", "")
         if request.method == "POST" and not length.isdigit():
-            return _refusal(411, "body", "", "has no Content-Length")
+            return refusal(411, "body", "", "has no Content-Length")
         if length.isdigit() and int(length) > MAX_BODY:
-            return _refusal(413, "body", f"{length} bytes", f"is more than {MAX_BODY} bytes")
+            return refusal(413, "body", f"{length} bytes", f"is more than {MAX_BODY} bytes")
         return await call_next(request)
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> AsciiJSON:
         details = [
-            _detail(
+            detail(
                 ": ".join(str(part) for part in each["loc"]) or "body",
                 each.get("input", ""),
                 each["msg"],
@@ -151,7 +139,7 @@ def _answer_errors(app: FastAPI) -> None:
     async def turned_away(request: Request, error: HTTPException) -> AsciiJSON:
         """What the framework refuses itself: a path, a method, a body that cannot be parsed."""
         asked = f"{request.method} {request.url.path}"
-        answer = _refusal(error.status_code, "request", asked, f"is refused: {error.detail}")
+        answer = refusal(error.status_code, "request", asked, f"is refused: {error.detail}")
         answer.headers.update(error.headers or {})
         return answer
 
@@ -159,20 +147,14 @@ def _answer_errors(app: FastAPI) -> None:
     async def refused(_: Request, error: SchedulerError) -> AsciiJSON:
         match error:
             case InvalidInput(field=field, value=value, reason=reason, hint=hint):
-                return _refusal(422, field, value, reason, hint)
+                return refusal(422, field, value, reason, hint)
+            case UnknownName(kind="schedule", name=name):
+                return refusal(404, "schedule", name, "is not known", error.mend)
             case UnknownName(kind=kind, name=name):
-                return _refusal(422, kind, name, "is not known", error.mend)
+                return refusal(422, kind, name, "is not known", error.mend)
+            case StaleSchedule() | InvalidScheduleMove():
+                return refusal(409, "schedule", "", str(error))
             case StorageUnavailable():
-                return _refusal(503, "storage", "", str(error))
+                return refusal(503, "storage", "", str(error))
             case _:
-                return _refusal(500, "scheduler", "", str(error))
-
-
-def _refusal(status: int, field: str, value: object, reason: str, hint: str = "") -> AsciiJSON:
-    return AsciiJSON({"detail": [_detail(field, value, reason, hint)]}, status)
-
-
-def _detail(field: str, value: object, reason: str, hint: str = "") -> dict[str, str]:
-    seen = shown(value if isinstance(value, str) else json.dumps(value, default=str))
-    message = f"{field}: {seen} {reason}" + (f"; {hint}" if hint else "")
-    return {"field": field, "value": seen, "reason": reason, "hint": hint, "message": message}
+                return refusal(500, "scheduler", "", str(error))

@@ -1,0 +1,56 @@
+"""What a command works on: its settings, its store, and what the job modules declare."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from scheduler.model import Schedule
+    from scheduler.queue import JobQueue
+    from scheduler.settings import Settings
+    from scheduler.storage import JobStorage
+
+
+def settings_of(**given: Any) -> Settings:
+    """The settings, with what was `given` on the command line over the environment's."""
+    from scheduler.settings import read_settings
+
+    return read_settings(**given)
+
+
+def storage_of(settings: Settings) -> JobStorage:
+    """The store of these settings, opened and of this version."""
+    from scheduler.storage import open_storage
+
+    return open_storage(settings.database)
+
+
+def schedule_of(name: str, settings: Settings) -> Schedule:
+    """The schedule of this name: as stored, else as the job modules declare it."""
+    from scheduler.errors import UnknownName
+
+    with storage_of(settings) as storage:
+        stored = storage.get_schedule(name)
+        if stored is not None:
+            return stored
+        known = [schedule.name for schedule in storage.list_schedules()]
+    queue = queue_of(settings)
+    declared = {change.after.name: change.after for change in queue.declare()}
+    if name not in declared:
+        raise UnknownName("schedule", name, {*known, *declared})
+    return declared[name]
+
+
+def queue_of(settings: Settings, storage: JobStorage | None = None) -> JobQueue:
+    """A queue with what the job modules declare, on `storage` (None: in memory); not started."""
+    from scheduler.queue import JobQueue
+    from scheduler.registry import discover
+    from scheduler.storage.memory import MemoryStorage
+
+    return JobQueue(
+        MemoryStorage() if storage is None else storage,
+        registry=discover(settings.modules),
+        name=settings.queue or "default",
+        max_retries=settings.max_retries,
+        default_timezone=settings.default_timezone,
+    )
