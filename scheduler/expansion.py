@@ -34,6 +34,9 @@ from scheduler.rules import Rule, jitter_delay, rule_from_json
 from scheduler.rules.series import SearchEnded
 
 TICK = timedelta(microseconds=1)
+MOST_AT_ONCE = 10_000
+"""How many occurrences that are on time one expansion makes jobs of."""
+
 FIRST_INSTANT = datetime.min.replace(tzinfo=UTC)
 LATEST_INSTANT = datetime.max.replace(tzinfo=UTC)
 _LIVE = (ScheduleStatus.ACTIVE, ScheduleStatus.PAUSED)
@@ -219,7 +222,9 @@ class _Window:
 
 def _decided(schedule: Schedule, window: _Window, unfinished: Sequence[Job]) -> Expansion:
     """The five steps for an active schedule."""
-    on_time = list(window.rule.between(window.missed_until, window.end))
+    on_time = list(islice(window.rule.between(window.missed_until, window.end), MOST_AT_ONCE + 1))
+    if len(on_time) > MOST_AT_ONCE:  # a long grace after a long outage: the rest at the next look
+        window = replace(window, end=on_time.pop())
     chosen = _caught_up(schedule, window, bool(on_time)) + on_time
     dropped_until = chosen[0] if chosen else window.missed_until
     runs = window.runs(
@@ -287,7 +292,7 @@ def _recorded(
         last_occurrence_at=last_at,
         open_skip=open_skip,
     )
-    return Expansion(window.before, advance(counted, window.now), jobs, tuple(runs))
+    return Expansion(window.before, advance(counted, window.end - TICK), jobs, tuple(runs))
 
 
 def _prolonged(open_skip: Skip | None, runs: list[Skip], kept: list[datetime]) -> list[Skip]:

@@ -68,13 +68,14 @@ def pause(
     schedule: Schedule, now: datetime, *, actor: str | None = None, unfinished: Sequence[Job] = ()
 ) -> Expansion | None:
     """Nothing more is materialised; queued jobs go on. None if it is paused already (10.1)."""
-    if schedule.status is PAUSED and schedule.error is None:
+    if schedule.status is PAUSED and schedule.paused_at is not None:
         return None
     _allow(schedule, "paused", ACTIVE, PAUSED)
     decided = _decided(schedule, now, unfinished)
     after = decided.after
     if after.status is not COMPLETED:
-        after = replace(after, status=PAUSED, error=None, paused_at=now, paused_by=actor)
+        after = replace(after, status=PAUSED, paused_at=now, paused_by=actor)
+    if after.error is None:
         after = advance(after, after.cursor_at)
     return _noted(decided, after, Action.PAUSED, actor)
 
@@ -124,15 +125,15 @@ def edit(
     changed = {name for name in changes if changes[name] != getattr(schedule, name)}
     if not changed and not reset_count:
         return None
-    # Only a new rule needs what is due to be decided by the old one.
-    is_new_rule = bool(_TIMING & changed)
-    decided = _decided(schedule, now, unfinished) if is_new_rule else _undecided(schedule, now)
+    # A new rule or count leaves what is due to the old one; a new policy is for what is due, too.
+    is_decided = reset_count or bool(_TIMING & changed)
+    decided = _decided(schedule, now, unfinished) if is_decided else _undecided(schedule, now)
     after = _changed(schedule, decided.after, changes, now)
     if reset_count:
         after = replace(after, materialised=0)
     if after.status is COMPLETED or (schedule.error and not after.error and not after.paused_at):
         after = replace(after, status=ACTIVE)
-    after = advance(after, now if is_new_rule else after.cursor_at)
+    after = advance(after, now if is_decided else after.cursor_at)
     early = () if keep_pending else [job for job in unfinished if _is_early(job, now)]
     return replace(
         _noted(decided, after, Action.EDITED, actor, _difference(schedule, after, changed)),
@@ -147,7 +148,7 @@ def retire(schedule: Schedule, now: datetime, *, actor: str | None = None) -> Ex
     """
     if schedule.status is RETIRED:
         return None
-    after = replace(schedule, status=RETIRED, next_at=None, paused_at=None, paused_by=None)
+    after = replace(schedule, status=RETIRED, next_at=None)
     return _noted(_undecided(schedule, now), after, Action.RETIRED, actor)
 
 
@@ -156,12 +157,13 @@ def revive(
 ) -> Expansion:
     """A retired schedule, with `changes` as of `edit`, goes on from now.
 
-    What fell due meanwhile is on record as paused.
+    What fell due meanwhile is on record as paused. One that somebody had paused stays so.
     """
     _allow(schedule, "revived", RETIRED)
     decided = _decided(schedule, now, ())
     changed = _changed(schedule, decided.after, changes, now)
-    after = advance(replace(changed, status=ACTIVE, error=None), now)
+    status = ACTIVE if changed.paused_at is None else PAUSED
+    after = advance(replace(changed, status=status, error=None), now)
     return _noted(decided, after, Action.REVIVED, actor)
 
 
@@ -198,16 +200,13 @@ def backfill(
     if start >= end:
         raise InvalidOption("to", end.isoformat(), f"is not after {start.isoformat()}")
     rule = series(schedule)
-    wanted = rule.count(start, end) - len(set(taken))
-    if wanted > MOST_BACKFILLED:
-        reason = f"holds {wanted} occurrences without a job"
-        hint = f"backfill at most {MOST_BACKFILLED} at a time"
-        raise InvalidOption("from", start.isoformat(), reason, hint)
+    _refuse_many(rule.count(start, end) - len(set(taken)), start)
     decided = _decided(schedule, now, unfinished)
     made = {job.occurrence_at for job in decided.jobs} | set(taken)
     missing = [at for at in rule.between(start, end) if at not in made]
     if not missing:
         return None
+    _refuse_many(len(missing), start)
     jobs = tuple(
         replace(
             occurrence_job(schedule, at, now),
@@ -223,6 +222,13 @@ def backfill(
         jobs=(*decided.jobs, *jobs),
         skips=tuple(filled.values()),
     )
+
+
+def _refuse_many(wanted: int, start: datetime) -> None:
+    if wanted > MOST_BACKFILLED:
+        reason = f"begins a window of {wanted} occurrences without a job"
+        hint = f"backfill at most {MOST_BACKFILLED} at a time"
+        raise InvalidOption("from", start.isoformat(), reason, hint)
 
 
 def _filled(
@@ -323,7 +329,8 @@ def _changed(
     if not any(name in changes and changes[name] != getattr(before, name) for name in _TIMING):
         return changed
     anchor_at = _anchor(before, changed)
-    return replace(changed, anchor_at=anchor_at, rule_since=now, open_skip=None, error=None)
+    since = max(now, after.cursor_at)
+    return replace(changed, anchor_at=anchor_at, rule_since=since, open_skip=None, error=None)
 
 
 def _difference(before: Schedule, after: Schedule, changed: Collection[str]) -> JsonObject:
