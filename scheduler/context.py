@@ -35,6 +35,14 @@ class JobContext:
         return self.job.occurrence_at
 
     @property
+    def previous_occurrence_at(self) -> datetime | None:
+        """The occurrence of the series' previous job; None for the first, or without a schedule.
+
+        A handler that works on an interval of data takes [this, `occurrence_at`).
+        """
+        return self.job.previous_occurrence_at
+
+    @property
     def cancelled(self) -> bool:
         """Whether the outcome of this attempt is no longer wanted; a long handler asks often.
 

@@ -27,6 +27,7 @@ from scheduler.rules.instants import (
     SECOND,
     wall_reading,
 )
+from scheduler.rules.marks import Marks, moved, united
 from scheduler.rules.moments import parse_date
 from scheduler.rules.refusals import refuse
 from scheduler.rules.series import Search, Series, Union, Without
@@ -217,6 +218,10 @@ class Kept(Series):
 
     def at_most(self, lo: int, hi: int) -> int:
         return self.inner.at_most(lo, hi)
+
+    def marks(self, lo: int, hi: int) -> Marks:
+        runs = list(self._runs(lo, hi))
+        return united([moved(self.inner.marks(*run), run[0], lo, hi) for run in runs])
 
 
 def _is_dates(value: Mapping[Any, Any]) -> bool:

@@ -178,7 +178,7 @@ class Times(Sequence[int]):
     def __getitem__(self, index: slice) -> Sequence[int]: ...
     def __getitem__(self, index: int | slice) -> int | Sequence[int]:
         if isinstance(index, slice):
-            return [self[at] for at in range(*index.indices(len(self)))]
+            return _Part(self, range(*index.indices(len(self))))
         if not 0 <= index < len(self):
             raise IndexError(index)
         rest, second = divmod(index, len(self._seconds))
@@ -191,6 +191,28 @@ class Times(Sequence[int]):
                 start = hour + minute
                 for second in self._seconds:
                     yield start + second
+
+
+class _Part(Sequence[int]):
+    """Some of the times of a day, in their order; none is looked up before it is asked for."""
+
+    __slots__ = ("_places", "_times")
+
+    def __init__(self, times: Times, places: range) -> None:
+        self._times = times
+        self._places = places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[int]: ...
+    def __getitem__(self, index: int | slice) -> int | Sequence[int]:
+        if isinstance(index, slice):
+            return _Part(self._times, self._places[index])
+        return self._times[self._places[index]]
 
 
 _TABLE = 1_440

@@ -44,6 +44,20 @@ def united(all_marks: Sequence[Marks]) -> Marks:
     return found
 
 
+def shared(all_marks: Sequence[Marks]) -> Marks:
+    """The marks that are in every one."""
+    first, *others = all_marks
+    found = dict(first)
+    for marks in others:
+        found = {at: bits & marks[at] for at, bits in found.items() if at in marks}
+    return found
+
+
+def left(marks: Marks, removed: Marks) -> Marks:
+    """The marks that are not in `removed`."""
+    return {at: bits & ~removed.get(at, 0) for at, bits in marks.items()}
+
+
 def moved(marks: Marks, base: int, lo: int, hi: int) -> Marks:
     """What the marks of a window from `base` have in [lo, hi), as marks of that window."""
     (origin, skipped), (last, rest) = divmod(lo, SECOND), divmod(hi, SECOND)

@@ -18,7 +18,7 @@ from math import gcd
 
 from scheduler.errors import InvalidRule
 from scheduler.rules.instants import DAY, END, FIRST, MINUTE
-from scheduler.rules.marks import Marks, marked, marked_count, united
+from scheduler.rules.marks import Marks, left, marked, marked_count, shared, united
 
 MOST_STEPS = 200_000
 """How many fruitless steps a search takes before it gives up with an error."""
@@ -367,8 +367,7 @@ class Union(Series):
         counts = [member.count(lo, hi) for member in self.members]
         most = max(counts)
         if (sum(counts) - most) * DAY > _WALKED_A_DAY * (hi - lo):
-            days = ((day, min(day + DAY, hi)) for day in range(lo, hi, DAY))
-            return sum(marked_count(self.marks(*day)) for day in days)
+            return _count_by_days(self, lo, hi)
         # The densest member stays as counted, and only the others are walked.
         others = list(self.members)
         dense = others.pop(counts.index(most))
@@ -380,6 +379,11 @@ class Union(Series):
 
     def marks(self, lo: int, hi: int) -> Marks:
         return united([member.marks(lo, hi) for member in self.members])
+
+
+def _count_by_days(series: Series, lo: int, hi: int) -> int:
+    days = ((day, min(day + DAY, hi)) for day in range(lo, hi, DAY))
+    return sum(marked_count(series.marks(*day)) for day in days)
 
 
 _MOST_SUBSETS = 10
@@ -455,8 +459,16 @@ class Intersection(Series):
     def after(self, instant: int, hi: int = END) -> int | None:
         return self._next(instant, hi)
 
+    def count(self, lo: int, hi: int) -> int:
+        if self.at_most(lo, hi) * DAY <= _WALKED_A_DAY * (hi - lo):
+            return super().count(lo, hi)
+        return _count_by_days(self, lo, hi)
+
     def at_most(self, lo: int, hi: int) -> int:
         return min(member.at_most(lo, hi) for member in self.members)
+
+    def marks(self, lo: int, hi: int) -> Marks:
+        return shared([member.marks(lo, hi) for member in self.members])
 
     def _next(self, instant: int, hi: int) -> int | None:
         """The first common instant in (instant, hi)."""
@@ -500,6 +512,9 @@ class Without(Series):
 
     def at_most(self, lo: int, hi: int) -> int:
         return self.inner.at_most(lo, hi)
+
+    def marks(self, lo: int, hi: int) -> Marks:
+        return left(self.inner.marks(lo, hi), self.removed.marks(lo, hi))
 
 
 def _distinct(stream: Iterator[int]) -> Iterator[int]:
