@@ -1,7 +1,9 @@
 """Calling a handler: a `def` in a thread, an `async def` on one event-loop thread.
 
 Both come back as the same Future of an Outcome, so that the executor never knows which ran.
-Whatever a handler raises becomes a Failed outcome; nothing escapes into the loop.
+Whatever a handler raises becomes a Failed outcome; nothing escapes into the loop. A call is
+made ready by `prepare` and made by `perform`, whoever runs it: threads here, or the one thread
+of simulated time.
 """
 
 from __future__ import annotations
@@ -10,8 +12,9 @@ import asyncio
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 from scheduler.context import JobContext
 from scheduler.errors import SchedulerError, described
@@ -21,6 +24,63 @@ from scheduler.registry import JobDefinition, Registry
 from scheduler.signature import to_json
 
 log = logger(__name__)
+
+Caught = type[BaseException] | tuple[type[BaseException], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One attempt, ready to be made."""
+
+    job: Job
+    definition: JobDefinition
+    arguments: dict[str, Any]
+    context: JobContext
+
+
+def prepare(registry: Registry, job: Job) -> Call:
+    """The call of the handler of `job`, which has been leased.
+
+    The attempt's deadline counts from `job.started_at`. Raises UnknownName or InvalidData if
+    the handler is gone, or no longer takes the data.
+    """
+    begun = job.started_at
+    deadline = begun + job.timeout if begun is not None and job.timeout is not None else None
+    context = JobContext(job, deadline)
+    definition = registry.get(job.name)
+    return Call(job, definition, definition.signature.arguments(job.data, context), context)
+
+
+def perform(call: Call, caught: Caught = BaseException) -> Outcome:
+    """Call a `def`; its outcome. What it raises that is not `caught` is raised on."""
+    try:
+        return _outcome(call.definition.function(**call.arguments))
+    except caught as error:  # SystemExit from a handler included
+        return _failure(call.job, error)
+
+
+async def perform_async(call: Call, caught: Caught = BaseException) -> Outcome:
+    """Call an `async def`; its outcome. CancelledError, and what is not `caught`, is raised on."""
+    try:
+        awaited: Coroutine[Any, Any, Any] = call.definition.function(**call.arguments)
+        return _outcome(await awaited)
+    except asyncio.CancelledError:
+        raise
+    except caught as error:  # SystemExit from a handler included
+        return _failure(call.job, error)
+
+
+class Runner(Protocol):
+    """What calls the handlers for an executor."""
+
+    def start(self, job: Job) -> Future[Outcome]:
+        """Call the handler of `job`, which has been leased; the future of its outcome."""
+
+    def cancel(self, job_id: str) -> None:
+        """Tell a running handler to end; nothing happens if there is none."""
+
+    def close(self) -> None:
+        """Let go of what handlers run on; nobody waits for those under way."""
 
 
 class HandlerRunner:
@@ -49,28 +109,19 @@ class HandlerRunner:
     def start(self, job: Job) -> Future[Outcome]:
         """Call the handler of `job`, which has been leased; the future of its outcome.
 
-        The attempt's deadline counts from `job.started_at`. The future never raises, except
-        CancelledError after `cancel`.
+        The future never raises, except CancelledError after `cancel`.
         """
-        begun = job.started_at
-        deadline = begun + job.timeout if begun is not None and job.timeout is not None else None
-        context = JobContext(job, deadline)
         try:
-            definition = self._registry.get(job.name)
-            arguments = definition.signature.arguments(job.data, context)
+            call = prepare(self._registry, job)
         except SchedulerError as error:
-            refused: Future[Outcome] = Future()
-            refused.set_result(Failed(str(error)))
-            return refused
+            return refused(error)
         future: Future[Outcome]
-        if definition.is_async:
-            future = asyncio.run_coroutine_threadsafe(
-                self._perform_async(definition, job, arguments), self._loop
-            )
+        if call.definition.is_async:
+            future = asyncio.run_coroutine_threadsafe(perform_async(call), self._loop)
         else:
-            future = self._pool.submit(_perform, definition, job, arguments)
+            future = self._pool.submit(perform, call)
         with self._lock:
-            self._running[job.id] = (context, future)
+            self._running[job.id] = (call.context, future)
         future.add_done_callback(lambda done: self._forget(job.id, done))
         return future
 
@@ -101,30 +152,18 @@ class HandlerRunner:
             if running is not None and running[1] is done:
                 del self._running[job_id]
 
-    @staticmethod
-    async def _perform_async(
-        definition: JobDefinition, job: Job, arguments: dict[str, Any]
-    ) -> Outcome:
-        try:
-            call: Coroutine[Any, Any, Any] = definition.function(**arguments)
-            return _outcome(await call)
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:  # noqa: BLE001  # SystemExit from a handler included
-            return _failure(job, error)
+
+def refused(error: SchedulerError) -> Future[Outcome]:
+    """The future of a call that could not be made ready."""
+    future: Future[Outcome] = Future()
+    future.set_result(Failed(str(error)))
+    return future
 
 
 def _serve(runner: asyncio.Runner) -> None:
     """Run the loop of `runner` until it is stopped; then end what is left on it, and close it."""
     with runner:
         runner.get_loop().run_forever()
-
-
-def _perform(definition: JobDefinition, job: Job, arguments: dict[str, Any]) -> Outcome:
-    try:
-        return _outcome(definition.function(**arguments))
-    except BaseException as error:  # noqa: BLE001  # SystemExit from a handler included
-        return _failure(job, error)
 
 
 def _outcome(result: Any) -> Outcome:

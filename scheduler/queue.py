@@ -24,7 +24,7 @@ from scheduler.errors import InvalidOption, NaiveTime, StaleSchedule
 from scheduler.events import Event, EventName, Events, Listener
 from scheduler.executor import Executor
 from scheduler.expander import CLOCK_JUMP_PAUSE, ClockWatch, Expander
-from scheduler.handlers import HandlerRunner
+from scheduler.handlers import HandlerRunner, Runner
 from scheduler.ids import new_id
 from scheduler.logs import logger
 from scheduler.metronome import Metronome
@@ -106,8 +106,7 @@ class JobQueue:
         self.registry = Registry() if registry is None else registry
         self._events = Events()
         process = process_name()
-        # Slots are counted by the executor; the pool only has to be large enough.
-        self._runner = HandlerRunner(self.registry, threads=MAX_CONCURRENCY)
+        self._runner = self._new_runner()
         self.executor = Executor(
             self.storage,
             start=self.process_job,
@@ -133,6 +132,11 @@ class JobQueue:
         )
         self._is_declared = False
         self._metronome: Metronome | None = None
+
+    def _new_runner(self) -> Runner:
+        """What calls the handlers of `registry`."""
+        # Slots are counted by the executor; the pool only has to be large enough.
+        return HandlerRunner(self.registry, threads=MAX_CONCURRENCY)
 
     # --- handlers --------------------------------------------------------------------------
 
