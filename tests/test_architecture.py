@@ -25,7 +25,7 @@ FLOORS = [
     {"declarations", "handlers", "expander", "executor", "metronome"},
     {"declarer", "schedules"},
     {"queue", "settings"},
-    {"web"},
+    {"web", "testing"},
     {"service"},
     {"cli"},
     {"__main__"},
