@@ -292,7 +292,9 @@ class Executor:
     def _launch(self, now: datetime) -> None:
         """Call the handlers of leased jobs while there are free slots."""
         while self._buffer and self.running < self.polling.concurrency:
-            job = replace(self._buffer.popleft(), started_at=now)
+            job = self._buffer.popleft()
+            if job.started_at != now:  # leased ahead
+                job = replace(job, started_at=now)
             self._emit(Event(EventName.STARTED, now, job))
             future = self._begin(job)
             deadline = None if job.timeout is None else now + job.timeout

@@ -90,16 +90,24 @@ def begin(schedule: Schedule) -> Schedule:
 
 def advance(schedule: Schedule, cursor_at: datetime) -> Schedule:
     """`schedule` with everything up to `cursor_at` decided; completed if nothing can follow."""
-    advanced = replace(schedule, cursor_at=max(cursor_at, schedule.cursor_at), next_at=None)
-    if schedule.status not in _LIVE:
-        return advanced
-    rule = series(schedule)
-    next_at = None if remaining(schedule) == 0 else rule.next_after(advanced.cursor_at)
-    if next_at is None:
-        return replace(advanced, status=ScheduleStatus.COMPLETED)
-    if schedule.status is ScheduleStatus.PAUSED:
-        next_at = _last(rule)
-    return replace(advanced, next_at=next_at)
+    cursor_at = max(cursor_at, schedule.cursor_at)
+    rule = series(schedule) if schedule.status in _LIVE else None
+    return replace(schedule, **_advanced(schedule, rule, cursor_at, schedule.materialised))
+
+
+def _advanced(
+    schedule: Schedule, rule: Rule | None, cursor_at: datetime, materialised: int
+) -> dict[str, Any]:
+    """The cursor, and what follows from it, of a `schedule` of `rule` after so many jobs."""
+    status, next_at = schedule.status, None
+    if rule is not None and status in _LIVE:
+        if _remaining(schedule, materialised) != 0:
+            next_at = rule.next_after(cursor_at)
+        if next_at is None:
+            status = ScheduleStatus.COMPLETED
+        elif status is ScheduleStatus.PAUSED:
+            next_at = _last(rule)
+    return {"cursor_at": cursor_at, "next_at": next_at, "status": status}
 
 
 def _last(rule: Rule) -> datetime | None:
@@ -115,8 +123,12 @@ def _last(rule: Rule) -> datetime | None:
 
 def remaining(schedule: Schedule) -> int | None:
     """How many jobs the schedule may still make; None without a limit."""
+    return _remaining(schedule, schedule.materialised)
+
+
+def _remaining(schedule: Schedule, materialised: int) -> int | None:
     limit = schedule.rule.get("limit")
-    return None if limit is None else max(0, limit - schedule.materialised)
+    return None if limit is None else max(0, limit - materialised)
 
 
 def upcoming(schedule: Schedule) -> Iterator[datetime]:
@@ -155,26 +167,26 @@ def expand(schedule: Schedule, now: datetime, unfinished: Sequence[Job] = ()) ->
 
 def decide(schedule: Schedule, now: datetime, unfinished: Sequence[Job] = ()) -> Expansion:
     """`expand`, raising what is wrong with the rule."""
-    touched = replace(schedule, updated_at=now)
     window = _Window.due(schedule, now)
     if window is None:
-        return Expansion(schedule, advance(touched, schedule.cursor_at))
+        after = advance(schedule, schedule.cursor_at)
+        return Expansion(schedule, replace(after, updated_at=now))
     match schedule.status:
         case ScheduleStatus.ACTIVE:
             series_jobs = [job for job in unfinished if job.sequence is not None]
-            return _decided(touched, window, series_jobs)
+            return _decided(schedule, window, series_jobs)
         case ScheduleStatus.PAUSED | ScheduleStatus.RETIRED:
             runs = window.runs((SkipReason.PAUSED, window.end))
         case ScheduleStatus.COMPLETED:
             runs = window.runs((SkipReason.CAPPED, window.end))
-    return _recorded(touched, window, [], runs)
+    return _recorded(schedule, window, [], runs)
 
 
 @dataclass(frozen=True, slots=True)
 class _Window:
     """The undecided instants [start, end) of a schedule at `now`, and where they turn."""
 
-    before: Schedule
+    schedule_id: str
     rule: Rule
     start: datetime
     end: datetime
@@ -194,7 +206,8 @@ class _Window:
         kept = schedule.catch_up_window
         expired_until = start if kept is None else max(start, _before(now, kept))
         rule = series(schedule)
-        return cls(schedule, rule, start, end, now, min(expired_until, missed_until), missed_until)
+        expired_until = min(expired_until, missed_until)
+        return cls(schedule.id, rule, start, end, now, expired_until, missed_until)
 
     def runs(self, *ends: tuple[SkipReason, datetime]) -> list[Skip]:
         """One run for each (reason, until): from where the last ended, if anything is in it."""
@@ -211,7 +224,7 @@ class _Window:
 
     def run(self, reason: SkipReason, first_at: datetime, last_at: datetime, count: int) -> Skip:
         return Skip(
-            schedule_id=self.before.id,
+            schedule_id=self.schedule_id,
             reason=reason,
             first_at=first_at,
             last_at=last_at,
@@ -286,13 +299,16 @@ def _recorded(
     last_at = kept[-1] if kept else schedule.last_occurrence_at
     is_open = runs and (not kept or runs[-1].first_at > kept[-1])
     open_skip = runs[-1] if is_open else (None if kept else schedule.open_skip)
-    counted = replace(
+    materialised = schedule.materialised + len(kept)
+    after = replace(
         schedule,
-        materialised=schedule.materialised + len(kept),
+        materialised=materialised,
         last_occurrence_at=last_at,
         open_skip=open_skip,
+        updated_at=window.now,
+        **_advanced(schedule, window.rule, window.end - TICK, materialised),
     )
-    return Expansion(window.before, advance(counted, window.end - TICK), jobs, tuple(runs))
+    return Expansion(schedule, after, jobs, tuple(runs))
 
 
 def _prolonged(open_skip: Skip | None, runs: list[Skip], kept: list[datetime]) -> list[Skip]:
@@ -317,8 +333,10 @@ def _jobs(
     is_gapless = not runs and schedule.open_skip is None
     for place, occurrence_at in enumerate(kept, start=1):
         missed_from = max(previous_at or FIRST_INSTANT, schedule.rule_since - TICK) + TICK
-        yield replace(
-            occurrence_job(schedule, occurrence_at, window.now),
+        yield occurrence_job(
+            schedule,
+            occurrence_at,
+            window.now,
             scheduled_at=scheduled(schedule, occurrence_at),
             sequence=schedule.materialised + place,
             origin=Origin.CATCH_UP if occurrence_at < window.missed_until else Origin.OCCURRENCE,
@@ -329,22 +347,26 @@ def _jobs(
         previous_at = occurrence_at
 
 
-def occurrence_job(schedule: Schedule, occurrence_at: datetime, now: datetime) -> Job:
-    """The job of an occurrence, due at once; its id is the same whoever makes it."""
-    return Job(
-        id=occurrence_id(schedule.id, occurrence_at),
-        name=schedule.job_name,
-        data=schedule.data,
-        created_at=now,
-        scheduled_at=now,
-        queue=schedule.queue,
-        priority=schedule.priority,
-        max_retries=schedule.max_retries,
-        timeout=schedule.timeout,
-        repeat=schedule.rule,
-        schedule_id=schedule.id,
-        occurrence_at=occurrence_at,
-    )
+def occurrence_job(schedule: Schedule, occurrence_at: datetime, now: datetime, **given: Any) -> Job:
+    """The job of an occurrence, due at once unless `given` says more of it.
+
+    Its id is the same whoever makes it.
+    """
+    made: dict[str, Any] = {
+        "id": occurrence_id(schedule.id, occurrence_at),
+        "name": schedule.job_name,
+        "data": schedule.data,
+        "created_at": now,
+        "scheduled_at": now,
+        "queue": schedule.queue,
+        "priority": schedule.priority,
+        "max_retries": schedule.max_retries,
+        "timeout": schedule.timeout,
+        "repeat": schedule.rule,
+        "schedule_id": schedule.id,
+        "occurrence_at": occurrence_at,
+    }
+    return Job(**(made | given))
 
 
 def _broken(schedule: Schedule, error: str, now: datetime) -> Schedule:

@@ -82,7 +82,8 @@ def settle(job: Job, outcome: Outcome, *, now: datetime, started_at: datetime | 
 
     `started_at` is when the attempt began, where that is later than the acquisition.
     """
-    ended = replace(job, started_at=started_at or job.started_at)
+    is_later = started_at is not None and started_at != job.started_at
+    ended = replace(job, started_at=started_at) if is_later else job
     match outcome:
         case Completed(result):
             return complete(ended, result, now=now)

@@ -169,8 +169,10 @@ def revive(
 
 def run_now(schedule: Schedule, now: datetime, *, data: JsonObject | None = None) -> Job:
     """One extra job, outside the series: no count, no cursor, no overlap (10.5)."""
-    return replace(
-        occurrence_job(schedule, now, now),
+    return occurrence_job(
+        schedule,
+        now,
+        now,
         id=new_id(now),
         data=schedule.data if data is None else data,
         origin=Origin.RUN_NOW,
@@ -208,8 +210,10 @@ def backfill(
         return None
     _refuse_many(len(missing), start)
     jobs = tuple(
-        replace(
-            occurrence_job(schedule, at, now),
+        occurrence_job(
+            schedule,
+            at,
+            now,
             origin=Origin.BACKFILL,
             previous_occurrence_at=rule.last_before_or_at(at - TICK),
         )

@@ -269,6 +269,7 @@ class Registry:
 
     def __init__(self, definitions: Iterable[JobDefinition] = ()) -> None:
         self._definitions: dict[str, JobDefinition] = {}
+        self._names: frozenset[str] = frozenset()
         for definition in definitions:
             self.add(definition)
 
@@ -285,6 +286,7 @@ class Registry:
         if definition.rule is not None:
             definition.signature.check(definition.data)
         self._definitions[definition.name] = definition
+        self._names |= {definition.name}
 
     def get(self, name: str) -> JobDefinition:
         """The definition of this name. Raises UnknownName, naming what is known."""
@@ -304,7 +306,7 @@ class Registry:
 
     @property
     def names(self) -> frozenset[str]:
-        return frozenset(self._definitions)
+        return self._names
 
 
 def discover(modules: Sequence[str]) -> Registry:

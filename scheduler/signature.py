@@ -170,6 +170,8 @@ def to_json(value: Any, field: str) -> str:
 
     Raises InvalidData if it is none (a set, NaN, an object) or nests deeper than MAX_DEPTH.
     """
+    if value is None:
+        return "null"
     if _is_deeper(value, MAX_DEPTH):
         raise InvalidData(field, "", f"nests deeper than {MAX_DEPTH} levels")
     try:

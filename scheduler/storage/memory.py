@@ -5,6 +5,7 @@ It keeps every law of the interface, among threads; nothing outlives the process
 
 from __future__ import annotations
 
+import heapq
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -39,6 +40,15 @@ from scheduler.storage.base import (
 
 Value = TypeVar("Value", Job, Schedule, Skip, Note, Declaration)
 
+_INSTANTS = {
+    kind: tuple(field.name for field in fields(kind) if "datetime" in str(field.type))
+    for kind in (Job, Schedule, Skip, Note, Declaration)
+}
+"""The fields of each kind of value that hold instants."""
+
+_Turn = tuple[datetime, str, str]
+"""When a schedule is due, its id and its name."""
+
 _LIVE = (ScheduleStatus.ACTIVE, ScheduleStatus.PAUSED)
 
 
@@ -51,6 +61,7 @@ class MemoryStorage(JobStorage):
         self._with_status: dict[JobStatus, dict[str, Job]] = {each: {} for each in JobStatus}
         self._occurrences: set[tuple[str, datetime]] = set()
         self._schedules: dict[str, Schedule] = {}
+        self._turns: list[_Turn] = []
         self._skips: dict[str, dict[datetime, Skip]] = {}
         self._notes: dict[str, list[Note]] = {}
         self._declarations: dict[str, Declaration] = {}
@@ -188,7 +199,7 @@ class MemoryStorage(JobStorage):
             is_behind = stored is not None and stored.cursor_at > schedule.cursor_at
             if (stored and (stored.id, stored.revision)) != expected or is_behind:
                 raise StaleSchedule(f"schedule {schedule.name!r}: written by another meanwhile")
-            self._schedules[schedule.name] = _in_utc(schedule)
+            self._keep(schedule)
 
     def get_schedule(self, name: str) -> Schedule | None:
         with self._lock:
@@ -210,20 +221,37 @@ class MemoryStorage(JobStorage):
         self._notes.pop(schedule_id, None)
 
     def due_schedules(self, now: datetime, *, limit: int = 1000) -> list[Schedule]:
-        due = [(at, schedule) for at, schedule in self._waiting() if at <= now]
-        return [schedule for _, schedule in due[:limit]]
+        with self._lock:
+            taken: list[_Turn] = []
+            while len(taken) < limit and (turn := self._next_turn()) is not None and turn[0] <= now:
+                taken.append(heapq.heappop(self._turns))
+            for turn in taken:
+                heapq.heappush(self._turns, turn)
+            return [self._schedules[name] for _, _, name in taken]
 
     def next_schedule_at(self) -> datetime | None:
-        return next((at for at, _ in self._waiting()), None)
-
-    def _waiting(self) -> list[tuple[datetime, Schedule]]:
         with self._lock:
-            waiting = [
-                (schedule.next_at, schedule)
-                for schedule in self._schedules.values()
-                if schedule.status in _LIVE and schedule.next_at is not None
-            ]
-        return sorted(waiting, key=lambda each: (each[0], each[1].id))
+            turn = self._next_turn()
+            return None if turn is None else turn[0]
+
+    def _next_turn(self) -> _Turn | None:
+        """The first turn that stands; turns of a schedule that has moved on are dropped."""
+        while self._turns:
+            at, schedule_id, name = turn = self._turns[0]
+            schedule = self._schedules.get(name)
+            if schedule is not None and (schedule.id, _turn_at(schedule)) == (schedule_id, at):
+                return turn
+            heapq.heappop(self._turns)
+        return None
+
+    def _keep(self, schedule: Schedule) -> None:
+        stored = self._schedules.get(schedule.name)
+        moved = _in_utc(schedule)
+        self._schedules[schedule.name] = moved
+        at = _turn_at(moved)
+        has_turn = stored is not None and (stored.id, _turn_at(stored)) == (moved.id, at)
+        if at is not None and not has_turn:
+            heapq.heappush(self._turns, (at, moved.id, moved.name))
 
     def record_expansions(self, expansions: Sequence[Expansion]) -> list[bool]:
         with self._lock:
@@ -248,7 +276,7 @@ class MemoryStorage(JobStorage):
             del self._schedules[schedule.name]
             self._forget(schedule.id)
             return
-        self._schedules[schedule.name] = _in_utc(schedule)
+        self._keep(schedule)
         for skip in map(_in_utc, expansion.skips):
             self._skips.setdefault(schedule.id, {})[skip.first_at] = skip
         if expansion.note is not None:
@@ -301,6 +329,7 @@ class MemoryStorage(JobStorage):
                 jobs.clear()
             self._occurrences.clear()
             self._schedules.clear()
+            self._turns.clear()
             self._skips.clear()
             self._notes.clear()
             self._declarations.clear()
@@ -309,13 +338,17 @@ class MemoryStorage(JobStorage):
 def _in_utc(value: Value) -> Value:
     """`value` with its instants in UTC, as every store gives them back. Raises NaiveTime."""
     moved: dict[str, Any] = {}
-    for field in fields(value):
-        moment = getattr(value, field.name)
-        if isinstance(moment, datetime) and moment.tzinfo is not UTC:
+    for name in _INSTANTS[type(value)]:
+        moment = getattr(value, name)
+        if moment is not None and moment.tzinfo is not UTC:
             if moment.tzinfo is None:
-                raise NaiveTime(field.name, moment)
-            moved[field.name] = moment.astimezone(UTC)
+                raise NaiveTime(name, moment)
+            moved[name] = moment.astimezone(UTC)
     return replace(value, **moved) if moved else value
+
+
+def _turn_at(schedule: Schedule) -> datetime | None:
+    return schedule.next_at if schedule.status in _LIVE else None
 
 
 def _state(schedule: Schedule) -> tuple[str, int, datetime]:
