@@ -6,6 +6,7 @@ force, and holds every instant against the jobs and the skips, one by one.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class Era:
 def faults(eras: Sequence[Era], jobs: Iterable[Job], skips: Sequence[Skip]) -> list[str]:
     """What is missing, doubled or invented in the record of one schedule; [] if it is right."""
     found: list[str] = []
-    pure = [at for era in eras for at in era.occurrences()]
+    pure = [at for era in eras for at in era.occurrences()]  # eras follow each other
     series = Counter[datetime]()
     taken = Counter[datetime]()
     for job in jobs:
@@ -49,7 +50,7 @@ def faults(eras: Sequence[Era], jobs: Iterable[Job], skips: Sequence[Skip]) -> l
             series[job.occurrence_at] += 1
     skipped = Counter[datetime]()
     for skip in skips:
-        run = [at for at in pure if skip.first_at <= at <= skip.last_at]
+        run = pure[bisect_left(pure, skip.first_at) : bisect_right(pure, skip.last_at)]
         skipped.update(run)
         if not run or (run[0], run[-1], len(run)) != (skip.first_at, skip.last_at, skip.count):
             found.append(f"{_named(skip)} holds {len(run)} occurrences")

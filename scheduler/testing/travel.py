@@ -24,7 +24,7 @@ from scheduler.expander import ClockWatch
 from scheduler.handlers import Runner
 from scheduler.model import Job
 from scheduler.queue import JobQueue
-from scheduler.registry import Registry, check_duration, discover, marks
+from scheduler.registry import JobDefinition, Registry, check_duration, discover, marks
 from scheduler.rules.zones import parse_moment, zone
 from scheduler.storage import JobStorage, open_storage
 from scheduler.storage.base import DEFAULT_TTL
@@ -78,7 +78,7 @@ class Travel:
         self._storage: JobStorage | None = None
         self._concurrency = concurrency
         self._start = parse_moment(start, self._zone, "start")
-        self._definitions: dict[str, Any] = {}
+        self._definitions: dict[str, JobDefinition] = {}
         self._staging = Staging()
         self._queue: _TravelQueue | None = None
         self._outages: list[Outage] = []
@@ -89,6 +89,8 @@ class Travel:
         self._names: dict[str, list[Run]] = {}
         self._freezer: Any = None
         self._frozen: FrozenDateTimeFactory | None = None
+        self.hops = 0
+        """How many times the clock has moved on."""
         self.events: list[Event] = []
         """Everything that was told, in order, except that a job was scheduled."""
 
@@ -119,6 +121,12 @@ class Travel:
             for function in found:
                 for definition in marks(function):
                     self._definitions[definition.name] = definition
+        self._reload()
+        return self
+
+    def add(self, definition: JobDefinition) -> Self:
+        """Take in a job that is defined elsewhere."""
+        self._definitions[definition.name] = definition
         self._reload()
         return self
 
@@ -328,6 +336,7 @@ class Travel:
         """Let time pass until `at`."""
         passed = at - self.now
         if passed > timedelta(0):
+            self.hops += 1
             self._elapsed += passed
             self._freeze(at)
 
