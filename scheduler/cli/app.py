@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from scheduler.cli import plan, schedules
+from scheduler.cli import plan, schedules, simulate
 from scheduler.cli.arguments import (
     AsJson,
     Database,
@@ -41,6 +41,7 @@ app.add_typer(database, name="db")
 app.add_typer(schedules.app, name="schedules")
 app.command()(schedules.explain)
 app.command()(plan.plan)
+app.command()(simulate.simulate)
 
 
 class Part(StrEnum):
