@@ -199,6 +199,8 @@ class _Window:
     @classmethod
     def due(cls, schedule: Schedule, now: datetime) -> _Window | None:
         start = schedule.cursor_at + TICK
+        if schedule.status is ScheduleStatus.ACTIVE and schedule.next_at is not None:
+            start = schedule.next_at  # nothing lies before it
         end = now + TICK if now < LATEST_INSTANT else now  # half-open, so that `now` is due
         if start >= end:
             return None
@@ -251,8 +253,8 @@ def _decided(schedule: Schedule, window: _Window, unfinished: Sequence[Job]) -> 
     for reason, run in ((SkipReason.OVERLAP, cut), (SkipReason.CAPPED, capped)):
         if run:
             runs.append(window.run(reason, run[0], run[-1], len(run)))
-    expansion = _recorded(schedule, window, kept, sorted(runs, key=lambda skip: skip.first_at))
-    return replace(expansion, cancelled=cancelled)
+    runs.sort(key=lambda skip: skip.first_at)
+    return _recorded(schedule, window, kept, runs, cancelled)
 
 
 def _caught_up(schedule: Schedule, window: _Window, some_on_time: bool) -> list[datetime]:
@@ -291,7 +293,11 @@ def _overlapping(
 
 
 def _recorded(
-    schedule: Schedule, window: _Window, kept: list[datetime], runs: list[Skip]
+    schedule: Schedule,
+    window: _Window,
+    kept: list[datetime],
+    runs: list[Skip],
+    cancelled: tuple[tuple[Job, Job], ...] = (),
 ) -> Expansion:
     """The expansion with jobs for `kept` and a record of `runs`, ascending and disjoint."""
     jobs = tuple(_jobs(schedule, kept, runs, window))
@@ -308,7 +314,7 @@ def _recorded(
         updated_at=window.now,
         **_advanced(schedule, window.rule, window.end - TICK, materialised),
     )
-    return Expansion(schedule, after, jobs, tuple(runs))
+    return Expansion(schedule, after, jobs, tuple(runs), cancelled)
 
 
 def _prolonged(open_skip: Skip | None, runs: list[Skip], kept: list[datetime]) -> list[Skip]:
@@ -332,7 +338,10 @@ def _jobs(
     previous_at = schedule.last_occurrence_at
     is_gapless = not runs and schedule.open_skip is None
     for place, occurrence_at in enumerate(kept, start=1):
-        missed_from = max(previous_at or FIRST_INSTANT, schedule.rule_since - TICK) + TICK
+        missed_before = 0
+        if not is_gapless:
+            missed_from = max(previous_at or FIRST_INSTANT, schedule.rule_since - TICK) + TICK
+            missed_before = window.rule.count(missed_from, occurrence_at)
         yield occurrence_job(
             schedule,
             occurrence_at,
@@ -341,7 +350,7 @@ def _jobs(
             sequence=schedule.materialised + place,
             origin=Origin.CATCH_UP if occurrence_at < window.missed_until else Origin.OCCURRENCE,
             previous_occurrence_at=previous_at,
-            missed_before=0 if is_gapless else window.rule.count(missed_from, occurrence_at),
+            missed_before=missed_before,
             serial=schedule.overlap is not Overlap.ALLOW,
         )
         previous_at = occurrence_at

@@ -95,7 +95,7 @@ def resume(
     if schedule.status is ACTIVE:
         return None
     _allow(schedule, "resumed", PAUSED)
-    awake = replace(schedule, status=ACTIVE) if catch_up else schedule
+    awake = replace(schedule, status=ACTIVE, next_at=None) if catch_up else schedule
     decided = decide(awake, now, unfinished)
     after = replace(decided.after, error=None, paused_at=None, paused_by=None)
     if after.status is PAUSED:

@@ -378,15 +378,14 @@ class Travel:
             self._kill()
             return
         queue, part = self._started(), outage and outage.part
-        while True:
-            queue.runner.arrive()
-            wanted = []
-            if part != "expander":
-                wanted.append(queue.expand(self.now))
-            if part != "executor":
-                wanted.append(queue.process_next_batch())
-            if not any(at is not None and at <= self.now for at in wanted):
-                break
+        queue.runner.arrive()
+        now = self.now
+        wanted = [queue.expand(now) if part != "expander" else None]
+        if part != "executor":
+            # What a handler makes due at this very moment, the executor knows and asks for.
+            while (next_at := queue.process_next_batch()) is not None and next_at <= now:
+                queue.runner.arrive()
+            wanted.append(next_at)
         self._wanted = [at for at in wanted if at is not None]
 
     def _outage(self) -> Outage | None:
