@@ -69,7 +69,7 @@ def _rule(draw: random.Random) -> dict[str, Any]:
         return {"every": 12, "unit": "hours", "start_date": f"2026-01-01T{hour % 12:02}:30:00"}
     if kind < 99:
         return {"cron": f"{daily} *", "limit": draw.randrange(20, 400)}
-    return {"every": draw.choice((2, 3)), "unit": "hours", "start_date": "2026-01-01T00:00:00"}
+    return {"every": 6, "unit": "hours", "start_date": "2026-01-01T00:00:00"}
 
 
 def lived(travel: Travel, number: int, days: int) -> Travel:
