@@ -326,12 +326,22 @@ class _Asked:
         calendars = excluded_by(rule, self.at)
         if calendars:
             verdict = Verdict.EXCLUDED
-            why = f"is excluded by its rule's {'; '.join(calendars)}"
+            why = f"is excluded by its rule ({'; '.join(calendars)})"
         else:
             verdict = Verdict.NO_OCCURRENCE
-            why = f"is not in its rule{since}: {explain(rule)}"
+            why = self._outside(rule) or f"is not in its rule{since}: {explain(rule)}"
         sentence = f"{self.name} does not run at {self.shown}, which {why}{around}."
         return replace(self._told(verdict, sentence), previous_at=previous_at, next_at=next_at)
+
+    def _outside(self, rule: Rule) -> str:
+        """Which bound of the rule the moment is beyond; "" if it is within them."""
+        starts_at = rule.starts_at()
+        if starts_at is not None and self.at < starts_at:
+            return f"is before its start_date, {self._local(starts_at)}"
+        endless = replace(rule, end_date=None)
+        if rule.end_date is not None and endless.last_before_or_at(self.at) == self.at:
+            return f"is after its end_date, {rule.end_date.isoformat(' ')}"
+        return ""
 
     # --- what the sentences are made of ----------------------------------------------------
 
