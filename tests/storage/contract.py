@@ -28,14 +28,19 @@ from scheduler.errors import (
 )
 from scheduler.expansion import Expansion, expand
 from scheduler.model import (
+    Action,
     CatchUp,
     Completed,
+    Declaration,
     Expired,
     Failed,
     Job,
     JobStatus,
     Lease,
+    Note,
+    Origin,
     Outcome,
+    Overlap,
     Released,
     ScheduleStatus,
     Settlement,
@@ -810,6 +815,211 @@ class ScheduleContract(JobContract):
         )
         assert storage.list_skips(schedule.id) == [earlier, later]
 
+    # --- the live schedule -----------------------------------------------------------------
+
+    def series(self, storage: JobStorage, n: int, **given: Any) -> list[Job]:
+        """So many jobs of one schedule, an hour apart from NOON, all due: saved and pending."""
+        made = [
+            a_job(
+                schedule_id="of-books",
+                occurrence_at=NOON + number * timedelta(hours=1),
+                sequence=number + 1,
+                origin=Origin.OCCURRENCE,
+                **given,
+            )
+            for number in range(n)
+        ]
+        storage.save_jobs(made)
+        return made
+
+    def test_a_serial_job_waits_for_the_earlier_ones(self, storage: JobStorage) -> None:
+        """Pending or processing; it is neither acquired nor announced before they ended."""
+        first, second, third = self.series(storage, 3, serial=True)
+        [taken] = storage.acquire_next_jobs(9, now=NOON)
+        assert (taken.id, storage.next_job_at()) == (first.id, None)
+        assert storage.acquire_next_jobs(9, now=NOON) == []
+        storage.complete_job(first.id)
+        assert storage.next_job_at() == NOON
+        assert [job.id for job in storage.acquire_next_jobs(9, now=NOON)] == [second.id]
+        storage.fail_job(second.id, "no")
+        assert [job.id for job in storage.acquire_next_jobs(9, now=NOON)] == [third.id]
+
+    def test_a_serial_job_waits_for_nothing_else(self, storage: JobStorage) -> None:
+        """Not for later ones, other schedules, or what is outside of its series."""
+        [job] = self.series(storage, 1, serial=True)
+        early = NOON - timedelta(hours=5)
+        others = [
+            a_job(schedule_id="of-books", occurrence_at=early, origin=Origin.BACKFILL),
+            a_job(schedule_id="of-books", occurrence_at=early, origin=Origin.RUN_NOW),
+            a_job(schedule_id="of-tea", occurrence_at=early, sequence=1),
+            a_job(),
+        ]
+        storage.save_jobs(others)
+        assert job.id in {each.id for each in storage.acquire_next_jobs(9, now=NOON)}
+
+    def test_jobs_that_may_overlap_do(self, storage: JobStorage) -> None:
+        """All at once."""
+        self.series(storage, 3)
+        assert len(storage.acquire_next_jobs(9, now=NOON)) == 3
+
+    def test_jobs_run_by_hand_take_no_occurrence(self, storage: JobStorage) -> None:
+        """Two of them and an occurrence may be of one instant, a second occurrence may not."""
+        [job] = self.series(storage, 1)
+        for _ in range(2):
+            storage.save_job(replace(a_job(), **_place(job), origin=Origin.RUN_NOW))
+        with pytest.raises(DuplicateJob):
+            storage.save_job(replace(a_job(), **_place(job), origin=Origin.BACKFILL))
+        assert len(storage.get_occurrences("of-books", NOON, NOON + SECOND)) == 3
+
+    def test_unfinished_jobs_are_found_by_schedule(self, storage: JobStorage) -> None:
+        """Pending and processing ones, by occurrence."""
+        made = self.series(storage, 4)
+        for _ in range(2):
+            storage.acquire_next_job(now=NOON)
+        storage.complete_job(made[0].id)
+        storage.save_job(a_job(schedule_id="of-tea", occurrence_at=NOON))
+        found = storage.get_unfinished_jobs(["of-books", "of-nothing"])
+        assert [job.id for job in found] == [job.id for job in made[1:]]
+        assert storage.get_unfinished_jobs([]) == []
+
+    def test_occurrences_are_found_by_their_window(self, storage: JobStorage) -> None:
+        """[start, end), in every status, in order."""
+        made = self.series(storage, 4)
+        storage.acquire_next_job(now=NOON)
+        hour = timedelta(hours=1)
+        found = storage.get_occurrences("of-books", NOON, NOON + 2 * hour)
+        assert [job.id for job in found] == [job.id for job in made[:2]]
+
+    def test_every_new_field_comes_back(self, storage: JobStorage) -> None:
+        """Of jobs, schedules and skips."""
+        run = Skip(
+            schedule_id="s",
+            reason=SkipReason.OVERLAP,
+            first_at=NOON,
+            last_at=NOON + MINUTE,
+            count=2,
+            recorded_at=NOON + SECOND,
+            backfilled=1,
+        )
+        schedule = a_schedule(
+            catch_up_window=MINUTE,
+            overlap=Overlap.QUEUE_ONE,
+            jitter=SECOND,
+            paused_at=NOON,
+            paused_by="ada",
+            last_occurrence_at=NOON,
+            open_skip=run,
+            declared="d",
+        )
+        storage.save_schedule(schedule)
+        assert storage.get_schedule(schedule.name) == schedule
+        [job] = self.series(
+            storage, 1, serial=True, missed_before=3, previous_occurrence_at=NOON - MINUTE
+        )
+        assert storage.get_job(job.id) == job
+
+    def test_a_skip_overwrites_the_one_it_prolongs(self, storage: JobStorage) -> None:
+        """The same first instant is the same run; windows find what reaches into them."""
+        schedule = a_schedule()
+        storage.save_schedule(schedule)
+        run = Skip(
+            schedule_id=schedule.id,
+            reason=SkipReason.PAUSED,
+            first_at=NOON,
+            last_at=NOON,
+            count=1,
+            recorded_at=NOON,
+        )
+        longer = replace(run, last_at=NOON + MINUTE, count=2, backfilled=1)
+        for number, each in enumerate((run, longer), start=1):
+            before = replace(schedule, revision=number)
+            assert storage.record_expansions(
+                [Expansion(before, replace(schedule, revision=number + 1), skips=(each,))]
+            ) == [True]
+        assert storage.list_skips(schedule.id) == [longer]
+        assert storage.list_skips(schedule.id, NOON + MINUTE, NOON + 2 * MINUTE) == [longer]
+        assert storage.list_skips(schedule.id, NOON + 2 * MINUTE) == []
+        assert storage.list_skips(schedule.id, None, NOON) == []
+
+    def test_a_cancellation_holds_only_for_jobs_as_they_were(self, storage: JobStorage) -> None:
+        """One that has started, or ended, in between is left alone."""
+        schedule = a_schedule()
+        storage.save_schedule(schedule)
+        waiting, started = a_job(), a_job(priority=-1)
+        storage.save_jobs([waiting, started])
+        cancelled = tuple((job, lifecycle.cancel(job, now=NOON)) for job in (waiting, started))
+        storage.acquire_next_job(now=NOON)
+        after = replace(schedule, revision=2)
+        storage.record_expansions([Expansion(schedule, after, cancelled=cancelled)])
+        assert storage.get_jobs_by_status(JobStatus.CANCELLED) == [cancelled[0][1]]
+        assert [job.id for job in storage.get_jobs_by_status(JobStatus.PROCESSING)] == [started.id]
+
+    def test_a_cancelled_job_has_lost_its_lease(self, storage: JobStorage) -> None:
+        """Its executor learns it at the next renewal, and its outcome is not written."""
+        schedule = a_schedule()
+        storage.save_schedule(schedule)
+        storage.save_job(a_job())
+        [job] = storage.acquire_next_jobs(1, now=NOON)
+        assert job.lease is not None
+        cancelled = ((job, lifecycle.cancel(job, now=NOON)),)
+        storage.record_expansions(
+            [Expansion(schedule, replace(schedule, revision=2), cancelled=cancelled)]
+        )
+        assert storage.renew_leases({job.id: job.lease.token}, expires_at=NOON) == set()
+        settlement = Settlement(lifecycle.settle(job, Completed(1), now=NOON), job.lease.token)
+        assert storage.settle_jobs([settlement]) == [False]
+
+    def test_an_operation_is_written_with_its_note(self, storage: JobStorage) -> None:
+        """And what it edited; what removes the schedule removes its record."""
+        schedule = a_schedule()
+        storage.save_schedule(schedule)
+        edited = replace(
+            schedule, revision=2, priority=7, rule={"cron": "@daily"}, overlap=Overlap.ALLOW
+        )
+        note = Note(
+            schedule_id=schedule.id,
+            revision=2,
+            at=NOON,
+            action=Action.EDITED,
+            actor="ada",
+            detail={"priority": [0, 7]},
+        )
+        assert storage.record_expansions([Expansion(schedule, edited, note=note)]) == [True]
+        assert storage.get_schedule(schedule.name) == edited
+        assert storage.list_notes(schedule.id) == [note]
+        assert storage.record_expansions([Expansion(edited, edited, removes=True)]) == [True]
+        assert (storage.list_schedules(), storage.list_notes(schedule.id)) == ([], [])
+
+    def test_an_expansion_of_a_cursor_that_moved_is_refused(self, storage: JobStorage) -> None:
+        """Though the revision is the same; and so is an overwriting that would set it back."""
+        schedule = a_schedule()
+        storage.save_schedule(schedule)
+        first, second = expand(schedule, NOON), expand(schedule, NOON + timedelta(hours=1))
+        assert first.after.revision == second.after.revision == schedule.revision
+        assert storage.record_expansions([first]) == [True]
+        assert storage.record_expansions([second]) == [False]
+        with pytest.raises(StaleSchedule):
+            storage.save_schedule(replace(schedule, revision=2))
+
+    def test_declarations_are_kept_while_they_are_seen(self, storage: JobStorage) -> None:
+        """By the age of their version; what has not been seen for long is removed."""
+        old = Declaration(
+            process="a",
+            code="1",
+            since_at=NOON,
+            seen_at=NOON,
+            schedules={"s": "x"},
+        )
+        new = replace(old, process="b", code="2", since_at=NOON + SECOND, schedules={})
+        for each in (new, old):
+            storage.save_declaration(each)
+        assert storage.list_declarations(seen_since=NOON) == [old, new]
+        assert storage.renew_declaration("b", seen_at=NOON + MINUTE)
+        assert not storage.renew_declaration("c", seen_at=NOON)
+        renewed = replace(new, seen_at=NOON + MINUTE)
+        assert storage.list_declarations(seen_since=NOON + SECOND) == [renewed]
+        assert not storage.renew_declaration("a", seen_at=NOON)
+
     def test_clear_removes_everything(self, storage: JobStorage) -> None:
         """Jobs, schedules and skips, and what they took up can be taken again."""
         schedule = a_schedule(rule=dict(HOURLY))
@@ -821,3 +1031,8 @@ class ScheduleContract(JobContract):
             storage.clear()
             assert (storage.list_jobs(), storage.list_schedules()) == ([], [])
             assert storage.list_skips(schedule.id) == []
+
+
+def _place(job: Job) -> dict[str, Any]:
+    """Where `job` stands: its schedule and its occurrence."""
+    return {"schedule_id": job.schedule_id, "occurrence_at": job.occurrence_at}
