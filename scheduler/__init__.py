@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from scheduler.commands import command
     from scheduler.context import JobContext
     from scheduler.errors import (
+        DifferentRecord,
         DiscoveryFailed,
         DuplicateJob,
         InvalidData,
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from scheduler.model import Job, JobStatus, Schedule
     from scheduler.queue import JobQueue
     from scheduler.registry import job
+    from scheduler.retention import Retention
+    from scheduler.retries import Cancel, Exponential, Retry
     from scheduler.rules import (
         Rule,
         all_of,
@@ -49,8 +53,10 @@ if TYPE_CHECKING:
     from scheduler.storage import JobStorage, open_storage
 
 _HOMES = {
+    "scheduler.commands": ("command",),
     "scheduler.context": ("JobContext",),
     "scheduler.errors": (
+        "DifferentRecord",
         "DiscoveryFailed",
         "DuplicateJob",
         "InvalidData",
@@ -71,6 +77,8 @@ _HOMES = {
     "scheduler.model": ("Job", "JobStatus", "Schedule"),
     "scheduler.queue": ("JobQueue",),
     "scheduler.registry": ("job",),
+    "scheduler.retention": ("Retention",),
+    "scheduler.retries": ("Cancel", "Exponential", "Retry"),
     "scheduler.rules": (
         "Rule",
         "all_of",
@@ -89,8 +97,11 @@ _HOMES = {
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Cancel",
+    "DifferentRecord",
     "DiscoveryFailed",
     "DuplicateJob",
+    "Exponential",
     "InvalidData",
     "InvalidInput",
     "InvalidMove",
@@ -103,6 +114,8 @@ __all__ = [
     "JobStorage",
     "NaiveTime",
     "NotSupported",
+    "Retention",
+    "Retry",
     "Rule",
     "Schedule",
     "SchedulerError",
@@ -115,6 +128,7 @@ __all__ = [
     "all_of",
     "any_of",
     "at",
+    "command",
     "cron",
     "every",
     "explain",

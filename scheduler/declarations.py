@@ -11,21 +11,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
+from operator import attrgetter
 from typing import Any
 
-from scheduler.expansion import Expansion, begin
+from scheduler.expansion import NOTHING, Expansion, Made, begin
+from scheduler.history import DEFINING
 from scheduler.ids import new_id
-from scheduler.model import Declaration, Job, JsonObject, Schedule, ScheduleStatus
-from scheduler.operations import DEFINING, edit, retire, revive
+from scheduler.model import Declaration, JsonObject, Schedule, ScheduleStatus, replace
+from scheduler.operations import edit, retire, revive
 from scheduler.registry import JobDefinition
 from scheduler.rules import Rule
 
 _DECLARED = (*DEFINING, "module")
 """The fields that code decides; the others are state."""
+
+_declared_of = attrgetter(*_DECLARED)
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 DEPLOY = "deploy"
 """The actor of what a declaration changes."""
@@ -68,13 +73,14 @@ def declare(
     `timezone` is for a rule that names none, `queue` and `max_retries` for a definition that
     leaves them open, `data` in place of the definition's.
     """
+    values = dict(definition.data if data is None else data)
     declared = Schedule(
         id=new_id(now),
         name=name,
         job_name=definition.name,
         rule=rule.to_json(),
         timezone=rule.timezone or timezone,
-        data=dict(definition.data if data is None else data),
+        data=values,
         queue=definition.queue or queue,
         priority=definition.priority,
         max_retries=max_retries if definition.max_retries is None else definition.max_retries,
@@ -85,6 +91,7 @@ def declare(
         catch_up_max=definition.catch_up_max,
         overlap=definition.overlap,
         jitter=definition.jitter,
+        concurrency_key=definition.key_for(values),
         module=module,
         anchor_at=now,
         rule_since=now,
@@ -130,15 +137,15 @@ def reconcile(
     now: datetime,
     own: Declaration | None = None,
     others: Sequence[Declaration] = (),
-    unfinished: Mapping[str, Sequence[Job]] | None = None,
+    made: Mapping[str, Made] | None = None,
 ) -> list[Change]:
     """The changes that bring `stored` (by name) to what `declared` says.
 
     A stored schedule that was declared in one of `modules` (or below it), and no longer is,
     gets retired. What a newer version among `others` says differently is left to it, and what
-    any of them declares is not retired. `unfinished` are unfinished jobs by schedule id.
+    any of them declares is not retired. `made` is what has jobs already, by schedule id.
     """
-    jobs = unfinished or {}
+    jobs = made or {}
     wanted = {schedule.name: schedule for schedule in declared}
     newer = [each.schedules for each in others if own is not None and each.since_at > own.since_at]
     found: list[Change | None] = [
@@ -156,23 +163,33 @@ def reconcile(
     return [change for change in found if change is not None]
 
 
+def is_edited_by_hand(declared: Schedule, stored: Schedule, now: datetime) -> bool:
+    """Whether somebody changed what the code, which is still the same, declares."""
+    is_said = stored.declared == declared.declared and stored.status is not ScheduleStatus.RETIRED
+    return is_said and edit(stored, _fields(declared), now) is not None
+
+
 def _change(
     declared: Schedule,
     stored: Schedule | None,
     now: datetime,
-    jobs: Mapping[str, Sequence[Job]],
+    made: Mapping[str, Made],
 ) -> Change | None:
     if stored is None:
         return Change(ChangeKind.ADDED, None, declared)
-    said = {name: getattr(declared, name) for name in (*_DECLARED, "declared")}
+    said = _fields(declared)
     if stored.status is ScheduleStatus.RETIRED:
-        revived = revive(stored, said, now, actor=DEPLOY)
+        revived = revive(stored, said, now, actor=DEPLOY, made=made.get(stored.id, NOTHING))
         return Change(ChangeKind.REVIVED, stored, revived.after, revived)
     if stored.declared == declared.declared and stored.error is None:
         return None
-    unfinished = jobs.get(stored.id, ())
-    edited = edit(stored, said, now, actor=DEPLOY, unfinished=unfinished)
+    edited = edit(stored, said, now, actor=DEPLOY, made=made.get(stored.id, NOTHING))
     return None if edited is None else Change(ChangeKind.CHANGED, stored, edited.after, edited)
+
+
+def _fields(declared: Schedule) -> dict[str, Any]:
+    """What code decides of a schedule, as an edit."""
+    return {name: getattr(declared, name) for name in (*_DECLARED, "declared")}
 
 
 def _retirement(schedule: Schedule, now: datetime) -> Change | None:
@@ -193,7 +210,9 @@ def _is_retirable(schedule: Schedule, modules: Sequence[str]) -> bool:
 
 def _said(schedule: Schedule) -> dict[str, Any]:
     """The declared fields, as JSON."""
-    values = {name: getattr(schedule, name) for name in _DECLARED}
+    values = dict(zip(_DECLARED, _declared_of(schedule), strict=True))
+    if schedule.concurrency_key is None:  # which earlier versions did not have, nor digest
+        del values["concurrency_key"]
     return {
         name: value.total_seconds() if isinstance(value, timedelta) else value
         for name, value in values.items()
@@ -201,5 +220,4 @@ def _said(schedule: Schedule) -> dict[str, Any]:
 
 
 def _digest(value: JsonObject) -> str:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return sha256(text.encode("ascii")).hexdigest()
+    return sha256(_ENCODER.encode(value).encode("ascii")).hexdigest()

@@ -13,11 +13,20 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from scheduler import clock
-from scheduler.declarations import Change, ChangeKind, alive, declaration, reconcile
+from scheduler.declarations import (
+    DEPLOY,
+    Change,
+    ChangeKind,
+    alive,
+    declaration,
+    is_edited_by_hand,
+    reconcile,
+)
 from scheduler.errors import StaleSchedule
 from scheduler.events import Event
-from scheduler.expander import tell
-from scheduler.model import Declaration, Job, Schedule
+from scheduler.expander import BATCH, made_of, tell
+from scheduler.model import Declaration, Schedule
+from scheduler.operations import created
 from scheduler.storage import JobStorage
 
 HEARTBEAT = timedelta(seconds=15)
@@ -30,6 +39,7 @@ REMEMBERED = timedelta(minutes=10)
 """How long the age of a version is remembered after its last process."""
 
 _TRIES = 20
+_TOUCHING = (ChangeKind.CHANGED, ChangeKind.REVIVED)
 
 
 class Declarer:
@@ -45,19 +55,35 @@ class Declarer:
         declared: Callable[[datetime], list[Schedule]],
         process: str,
         emit: Callable[[Event], None],
+        now: Callable[[], datetime] = clock.now,
     ) -> None:
         self._storage = storage
         self._declared = declared
         self._process = process
         self._emit = emit
+        self._now = now
         self._modules: Sequence[str] = ()
         self._own: Declaration | None = None
         self._others: list[Declaration] = []
 
     def plan(self, modules: Sequence[str]) -> list[Change]:
         """What `declare` would change if no other process were there; nothing is written."""
-        now = clock.now()
-        return reconcile(self._declared(now), self._stored(), modules=modules, now=now)
+        now = self._now()
+        declared = self._declared(now)
+        return self._reconciled(declared, self._stored(declared, modules), modules, now)
+
+    def edited_by_hand(self) -> list[str]:
+        """The schedules whose code is the one last declared, and which people have changed since.
+
+        By name. They stay as they are until the code says something new.
+        """
+        now = self._now()
+        declared = self._declared(now)
+        stored = self._stored(declared)
+        pairs = [(each, stored.get(each.name)) for each in declared]
+        return sorted(
+            said.name for said, found in pairs if found and is_edited_by_hand(said, found, now)
+        )
 
     def declare(self, modules: Sequence[str] = ()) -> list[Change]:
         """Write what the code declares; what changed.
@@ -66,28 +92,44 @@ class Declarer:
         Raises StaleSchedule if others keep writing the same schedules.
         """
         self._modules = modules
-        now = clock.now()
+        now = self._now()
         declared = self._declared(now)
         if declared or self._own:
             self._show(declared, now)
-        return self.write(self._declared, modules=modules)
+        return self._write(self._declared, modules, declared, now)
 
     def write(
         self, declared: Callable[[datetime], list[Schedule]], *, modules: Sequence[str] = ()
     ) -> list[Change]:
-        """Reconcile and write; what was written.
+        """Reconcile and write; what was written."""
+        now = self._now()
+        return self._write(declared, modules, declared(now), now)
+
+    def _write(
+        self,
+        declare: Callable[[datetime], list[Schedule]],
+        modules: Sequence[str],
+        declared: list[Schedule],
+        now: datetime,
+    ) -> list[Change]:
+        """What was written of what is `declared` at `now`.
 
         Who loses a race for a schedule looks again, and finds it as the winner wrote it.
         """
         written: list[Change] = []
         for _ in range(_TRIES):
-            now = clock.now()
-            stored = self._stored()
-            changes = self._reconciled(declared(now), stored, modules, now)
-            won = [change for change in changes if self._is_written(change)]
+            changes = self._reconciled(declared, self._stored(declared, modules), modules, now)
+            added = self._added([each.after for each in changes if each.expansion is None])
+            won = [
+                each
+                for each in changes
+                if (each.after.id in added if each.expansion is None else self._is_written(each))
+            ]
             written += won
             if len(won) == len(changes):
                 return written
+            now = self._now()
+            declared = declare(now)
         raise StaleSchedule(
             f"schedules: written by others {_TRIES} times while being declared; "
             "do two versions of the code declare them differently?"
@@ -112,7 +154,7 @@ class Declarer:
         """Declare nothing any more: another version may go on at once."""
         own, self._own = self._own, None
         if own is not None:
-            now = clock.now()
+            now = self._now()
             self._storage.save_declaration(replace(own, seen_at=now, schedules={}))
 
     def _show(self, declared: list[Schedule], now: datetime) -> None:
@@ -127,8 +169,13 @@ class Declarer:
         seen = self._storage.list_declarations(seen_since=now - REMEMBERED)
         self._others = alive(seen, self._own, now=now, grace=GRACE)
 
-    def _stored(self) -> dict[str, Schedule]:
-        return {schedule.name: schedule for schedule in self._storage.list_schedules()}
+    def _stored(
+        self, declared: Sequence[Schedule], modules: Sequence[str] = ()
+    ) -> dict[str, Schedule]:
+        """What is stored of what is declared, by name, and with `modules` what they declared."""
+        names = {schedule.name for schedule in declared}
+        found = self._storage.get_schedules(names, declared=bool(modules))
+        return {schedule.name: schedule for schedule in found}
 
     def _reconciled(
         self,
@@ -148,22 +195,32 @@ class Declarer:
             others=self._others,
         )
         changes = look()
-        edited = [each.after.id for each in changes if each.kind is ChangeKind.CHANGED]
-        if not edited:
-            return changes
-        unfinished: dict[str, list[Job]] = {}
-        for job in self._storage.get_unfinished_jobs(edited):
-            unfinished.setdefault(job.schedule_id or "", []).append(job)
-        return look(unfinished=unfinished)
+        touched = [each.before for each in changes if each.kind in _TOUCHING and each.before]
+        return look(made=made_of(self._storage, touched)) if touched else changes
+
+    def _added(self, schedules: Sequence[Schedule]) -> set[str]:
+        """The ids of those of `schedules`, which are new, that were saved.
+
+        In batches; where another was first with one of a batch, one by one.
+        """
+        return {
+            schedule.id
+            for start in range(0, len(schedules), BATCH)
+            for schedule in self._saved(schedules[start : start + BATCH])
+        }
+
+    def _saved(self, schedules: Sequence[Schedule]) -> Sequence[Schedule]:
+        try:
+            notes = [created(each, actor=DEPLOY) for each in schedules]
+            self._storage.save_schedules(schedules, notes=notes)
+        except StaleSchedule:
+            alone = ([each] for each in schedules) if len(schedules) > 1 else ()
+            return [schedule for each in alone for schedule in self._saved(each)]
+        return schedules
 
     def _is_written(self, change: Change) -> bool:
-        if change.expansion is not None:
-            [is_written] = self._storage.record_expansions([change.expansion])
-            if is_written:
-                tell(change.expansion, change.after.updated_at, self._emit)
-            return is_written
-        try:
-            self._storage.save_schedule(change.after)
-        except StaleSchedule:
-            return False
-        return True
+        assert change.expansion is not None  # noqa: S101 - those without are saved
+        [is_written] = self._storage.record_expansions([change.expansion])
+        if is_written:
+            tell(change.expansion, change.after.updated_at, self._emit)
+        return is_written

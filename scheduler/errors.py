@@ -15,6 +15,9 @@ from collections.abc import Iterable
 SHOWN = 80
 """How many characters of an offending value an error repeats."""
 
+LONGEST = 4096
+"""How many characters of what an exception says are kept: it may repeat all it was given."""
+
 
 def shown(value: object) -> str:
     """`value` as an error shows it: at most 80 characters, control characters escaped."""
@@ -32,14 +35,20 @@ def _repr(value: object) -> str:
         return f"a value of type {type(value).__name__}"
 
 
+def shortened(text: str) -> str:
+    """`text` as it is kept for good: its first 4,096 characters, and how many were left out."""
+    left_out = len(text) - LONGEST
+    return text if left_out <= 0 else f"{text[:LONGEST]}… {left_out} characters left out"
+
+
 def described(error: BaseException) -> str:
-    """The kind of `error` and what it says, whatever somebody's own exception does."""
+    """The kind of `error` and what it says, shortened, whatever somebody's own exception does."""
     kind = type(error).__name__
     try:
         said = str(error)
     except Exception:  # noqa: BLE001 - a broken __str__ is not worth losing an outcome
         return f"{kind}: its text cannot be shown"
-    return f"{kind}: {said}" if said else kind
+    return shortened(f"{kind}: {said}") if said else kind
 
 
 class SchedulerError(Exception):
@@ -108,6 +117,18 @@ class DiscoveryFailed(SchedulerError):
     """A job module that cannot be imported, or declares what cannot stand together."""
 
 
+class CommandFailed(SchedulerError):
+    """A program that ended with an exit code other than 0, or by a signal (negative).
+
+    Its text is the program's `fate` and the last line of its `output`.
+    """
+
+    def __init__(self, fate: str, exit_code: int, output: str) -> None:
+        self.exit_code = exit_code
+        last = output.rstrip().rpartition("\n")[2].strip()
+        super().__init__(f"{fate}: {last}" if last else fate)
+
+
 class InvalidMove(SchedulerError):
     """A move that the life of a job does not have, such as completing a pending one."""
 
@@ -143,6 +164,10 @@ class SchemaMismatch(StorageError):
 
 class DuplicateJob(StorageError):
     """A job of this id, or of this occurrence, is already there."""
+
+
+class DifferentRecord(StorageError):
+    """The store holds something else where a record was to be put back as it was."""
 
 
 class UnknownJobId(StorageError, LookupError):

@@ -70,6 +70,11 @@ class Events:
             if listener in listeners:
                 listeners.remove(listener)
 
+    def tell(self, name: EventName, at: datetime, job: Job | None = None, **detail: Any) -> None:
+        """Emit an event, which is made only if somebody listens."""
+        if self._listeners.get(name):
+            self.emit(Event(name, at, job, detail))
+
     def emit(self, event: Event) -> None:
         """Tell every listener of this event, in the order they were added."""
         with self._lock:

@@ -1,39 +1,36 @@
 """The executor loop: acquires due jobs into free slots, starts them, writes how they ended.
 
-One tick is a pipeline of named steps: settle what ended, give up what ran past its deadline,
-renew leases, rescue what others abandoned, refill, start. Every write is fenced by the lease
-token: who lost a lease learns it from the store and its outcome is dropped. The tick
-never waits; it returns when it next needs to run.
+One tick is a pipeline of named steps: take in what ended, give up what ran past its deadline, renew
+leases, rescue what others abandoned, settle and lease in one exchange, start. The tick never waits;
+it returns when it next needs to run.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Collection
-from concurrent import futures
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
+from typing import Any
 
-from scheduler import clock, lifecycle
-from scheduler.errors import InvalidData, StorageError, StorageUnavailable, described
-from scheduler.events import Event, EventName
+from scheduler import faults
+from scheduler.errors import StorageUnavailable
+from scheduler.events import EventName, Events
+from scheduler.flow import Limit
 from scheduler.logs import logger
 from scheduler.model import (
-    Completed,
-    Expired,
+    Committed,
     Failed,
     Job,
-    JobStatus,
     Outcome,
     Released,
     Settlement,
 )
-from scheduler.polling import Polling
-from scheduler.signature import to_json
+from scheduler.polling import Ahead, Polling
+from scheduler.retries import RetryPolicy
+from scheduler.settling import Ended, Settler, token_of
+from scheduler.slots import Flight, Slots
 from scheduler.storage import JobStorage
 
 log = logger(__name__)
@@ -41,37 +38,20 @@ log = logger(__name__)
 EXPANSION_PAUSE = timedelta(milliseconds=10)
 """How soon to look again for the job of an occurrence that is due and not yet queued."""
 
+LOST_RACE_PAUSE = timedelta(milliseconds=10)
+"""How soon to look again for a job that is due and was not handed out: another holds its row."""
+
 EXPANSION_PATIENCE = timedelta(seconds=1)
 """How long to look that often; after it, expansion is late and ordinary polling goes on."""
 
 LONGEST_DRAIN_WAIT = 0.5
 """Seconds between two looks at a drain: how soon a second signal is heeded."""
 
-_SETTLED_EVENT = {
-    JobStatus.COMPLETED: EventName.COMPLETED,
-    JobStatus.FAILED: EventName.FAILED,
-}
+LONGEST_WAIT_AHEAD = timedelta(milliseconds=250)
+"""How long a job that was leased ahead of free slots, without being asked to, waits for one."""
 
-
-@dataclass(frozen=True, slots=True)
-class Flight:
-    """A job whose handler has been called."""
-
-    job: Job
-    token: str
-    future: Future[Outcome]
-    started_at: datetime
-    deadline: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """An attempt that is over, and not yet written."""
-
-    job: Job
-    token: str
-    outcome: Outcome
-    at: datetime
+LOOK = timedelta(seconds=1)
+"""How often is looked whether a job that runs on has been cancelled meanwhile."""
 
 
 class Executor:
@@ -79,6 +59,9 @@ class Executor:
 
     `start` calls a handler and gives the future of its outcome; `cancel` tells it to end.
     `wake` is called, from any thread, when a tick is needed sooner than the last one said.
+    `retries` gives the policy of the jobs of a name, `limits` those of each name that has any.
+    Jobs that have been due for `ageing` go before all others. `clock` is the time that ticks are
+    in.
     """
 
     def __init__(
@@ -88,45 +71,58 @@ class Executor:
         start: Callable[[Job], Future[Outcome]],
         cancel: Callable[[str], None],
         handler_names: Callable[[], Collection[str]],
-        emit: Callable[[Event], None],
+        limits: Callable[[], Mapping[str, Limit]],
+        retries: Callable[[str], RetryPolicy],
+        events: Events,
         wake: Callable[[], None],
+        clock: Callable[[], datetime],
         polling: Polling,
         queue: str | None,
         prefetch: int,
+        ageing: timedelta | None,
         ttl: timedelta,
         worker: str,
     ) -> None:
         self._storage = storage
-        self._start = start
-        self._cancel = cancel
         self._handler_names = handler_names
-        self._emit = emit
+        self._limits = limits
+        self._events = events
         self._wake = wake
+        self._clock = clock
         self.polling = polling
+        self._ahead = Ahead()
         self._queue = queue
         self._prefetch = prefetch
+        self._ageing = ageing
         self._ttl = ttl
         self._worker = worker
-        self._buffer: deque[Job] = deque()
-        self._flights: dict[str, Flight] = {}
-        self._overrunning: set[Future[Outcome]] = set()
-        self._landed: deque[tuple[Flight, datetime]] = deque()
-        self._ended: list[Ended] = []
+        self._slots = Slots(
+            begin=start,
+            cancel=cancel,
+            capacity=lambda: self.polling.concurrency,
+            clock=clock,
+            started=lambda job, at: events.tell(EventName.STARTED, at, job),
+            landed=wake,
+        )
+        self._settler = Settler(storage, retries=retries, events=events)
+        self._look_at: datetime | None = None
         self._renew_at: datetime | None = None
         self._rescue_at: datetime | None = None
         self._refilled_all = False
         self._ticking = threading.Lock()
-        self._hurried = threading.Event()
+        self._is_hurried = False  # no Event: a signal's handler sets it, whatever it interrupts
 
     @property
     def running(self) -> int:
         """How many slots are taken, by handlers under way or past their deadline."""
-        return len(self._flights) + len(self._overrunning)
+        return self._slots.running
 
     @property
     def held(self) -> int:
         """How many jobs are leased and not yet settled."""
-        return len(self._flights) + len(self._buffer) + len(self._ended) + len(self._landed)
+        slots = self._slots
+        flying = len(slots.flights()) + len(slots.waiting())
+        return flying + slots.landed + len(self._settler)
 
     def tick(self, now: datetime, *, acquiring: bool = True) -> datetime | None:
         """Do everything due at `now`; when to be called next, None if nothing is known.
@@ -135,81 +131,77 @@ class Executor:
         kept and written by a later tick.
         """
         with self._ticking:
-            self._collect(now)
+            self._collect()
             self._give_up(now)
-            self._settle(now)
             self._renew(now)
+            self._look(now)
             if acquiring:
                 self._rescue(now)
+                self._give_back(now)
                 self._refill(now)
-                self._launch(now)
+                self._slots.launch(now)
+            else:
+                self._settler.settle(now)
             return self._next_tick_at(now, acquiring=acquiring)
 
     # --- the steps of a tick ---------------------------------------------------------------
 
-    def _collect(self, now: datetime) -> None:
+    def _collect(self) -> None:
         """Take in the handlers that returned."""
-        self._overrunning = {future for future in self._overrunning if not future.done()}
-        while self._landed:
-            flight, at = self._landed.popleft()
-            if self._flights.get(flight.job.id) is flight:
-                del self._flights[flight.job.id]
-                self._ended.append(Ended(flight.job, flight.token, _outcome(flight.future), at))
+        for landing in self._slots.take_landed():
+            faults.point("executor.landed")
+            # Given up before it landed, it counts only if it is written already.
+            if not landing.flight.abandoned or isinstance(landing.outcome, Committed):
+                self._end(landing.flight, landing.outcome, landing.at)
+
+    def _end(self, flight: Flight, outcome: Outcome, at: datetime) -> None:
+        self._settler.add(Ended(flight.job, flight.token, outcome, at, flight.started_at))
 
     def _give_up(self, now: datetime) -> None:
         """End the attempts that ran past their deadline. Their slots stay taken until they stop."""
-        for job_id, flight in list(self._flights.items()):
+        for flight in self._slots.flights():
             if flight.deadline is None or now < flight.deadline:
                 continue
             seconds = (flight.deadline - flight.started_at).total_seconds()
-            log.warning("job timed out", job=flight.job.name, id=job_id, seconds=seconds)
-            self._abandon(flight)
-            failed = Failed(f"timed out after {seconds:g} s")
-            self._ended.append(Ended(flight.job, flight.token, failed, now))
-
-    def _abandon(self, flight: Flight) -> None:
-        """Stop waiting for a handler, tell it so, and account for the slot it still holds."""
-        del self._flights[flight.job.id]
-        self._cancel(flight.job.id)
-        if not flight.future.done():
-            self._overrunning.add(flight.future)
-
-    def _settle(self, now: datetime) -> None:
-        """Write what ended, in one batch, fenced; drop the outcomes of leases that were lost."""
-        if not self._ended:
-            return
-        settled = [lifecycle.settle(each.job, each.outcome, now=each.at) for each in self._ended]
-        written = self._storage.settle_jobs(
-            [Settlement(job, each.token) for job, each in zip(settled, self._ended, strict=True)]
-        )
-        self._ended.clear()
-        for job, is_written in zip(settled, written, strict=True):
-            if is_written:
-                self._tell_settled(job, now)
-            else:
-                log.warning("outcome dropped: the lease was lost", job=job.name, id=job.id)
-                self._emit(Event(EventName.LEASE_LOST, now, job))
-
-    def _tell_settled(self, job: Job, now: datetime) -> None:
-        if job.status is JobStatus.PENDING:
-            name = EventName.RELEASED if job.started_at is None else EventName.RETRYING
-        else:
-            name = _SETTLED_EVENT[job.status]
-        self._emit(Event(name, now, job))
+            if self._slots.let_go(flight.job.id) is flight:  # else it has just landed
+                log.warning("job timed out", job=flight.job.name, id=flight.job.id, seconds=seconds)
+                self._end(flight, Failed(f"timed out after {seconds:g} s"), now)
 
     def _renew(self, now: datetime) -> None:
         """Renew every lease, running or waiting, at a third of its life."""
-        tokens = {job.id: _token(job) for job in self._buffer}
-        tokens |= {job_id: flight.token for job_id, flight in self._flights.items()}
-        if not tokens:
+        if self._slots.is_empty:
             self._renew_at = None
             return
         if self._renew_at is not None and now < self._renew_at:
             return
+        tokens = self._tokens()
+        faults.point("executor.renew.before")
         held = self._storage.renew_leases(tokens, expires_at=now + self._ttl)
+        faults.point("executor.renew.after")
         self._renew_at = now + self._ttl / 3
         for job_id in tokens.keys() - held:
             self._lose(job_id, now)
+        self._slots.renewed(now + self._ttl)
+
+    def _look(self, now: datetime) -> None:
+        """Let go of the jobs, running or waiting, whose lease is gone: they were called off."""
+        if self._look_at is not None and now < self._look_at:
+            return
+        self._look_at = now + LOOK
+        tokens = self._tokens(since=now - LOOK)
+        if tokens:
+            for job_id in tokens.keys() - self._storage.held_leases(tokens):
+                self._lose(job_id, now)
+
+    def _tokens(self, since: datetime | None = None) -> dict[str, str]:
+        """The leases of the jobs that wait or run, and do so `since` then, by their ids."""
+        held = [(job, token_of(job), job.started_at) for job in self._slots.waiting()]
+        held += [(each.job, each.token, each.started_at) for each in self._slots.flights()]
+        return {
+            job.id: token
+            for job, token, at in held
+            if since is None or (at is not None and at <= since)
+        }
 
     def ask_leases(self) -> None:
         """Look at the next tick which leases still hold: a job under way may be cancelled."""
@@ -217,115 +209,124 @@ class Executor:
         self._wake()
 
     def _lose(self, job_id: str, now: datetime) -> None:
-        """Let go of a job that was cancelled, or that another executor has taken over."""
-        self._buffer = deque(job for job in self._buffer if job.id != job_id)
-        flight = self._flights.get(job_id)
+        """Let go of a job, if it is held, that was cancelled or leased to somebody anew."""
+        flight = self._slots.let_go(job_id)
         if flight is not None:
             log.warning("lease lost", job=flight.job.name, id=job_id)
-            self._abandon(flight)
-            self._emit(Event(EventName.LEASE_LOST, now, flight.job))
+            self._events.tell(EventName.LEASE_LOST, now, flight.job)
 
     def _rescue(self, now: datetime) -> None:
         """Settle as failed attempts the jobs whose executor stopped renewing their lease."""
         if self._rescue_at is not None and now < self._rescue_at:
             return
         self._rescue_at = now + self._ttl / 12
-        # All of them, batch by batch, as long as it is this executor that rescues them.
-        while self._rescue_some(now):
-            pass
+        self._settler.rescue(now)
 
-    def _rescue_some(self, now: datetime) -> bool:
-        """Rescue a batch; whether any of it was there to be rescued."""
-        settlements = [
-            Settlement(lifecycle.settle(job, Expired(), now=now), _token(job), expired_by=now)
-            for job in self._storage.get_expired_jobs(now)
-        ]
-        written = self._storage.settle_jobs(settlements) if settlements else []
-        for settlement, is_written in zip(settlements, written, strict=True):
-            if is_written:
-                job = settlement.job
-                log.warning("job rescued", job=job.name, id=job.id, worker=job.worker)
-                self._emit(Event(EventName.RESCUED, now, job))
-                self._tell_settled(job, now)
-        return any(written)
+    def shift(self, by: timedelta) -> None:
+        """Go on as before after the clock was set by so much: attempts take as long as they take.
+
+        Leases are renewed at once, and nobody is rescued until all others could do so, too.
+        """
+        with self._ticking:
+            self._slots.shift(by)
+            self._renew_at = self._look_at = None
+            self._rescue_at = self._clock() + self._ttl / 3
+        self._wake()
+
+    def _give_back(self, now: datetime) -> None:
+        """Let others have what was leased ahead, by a guess, and has waited for too long."""
+        waiting = self._slots.waiting()[self._prefetch :]
+        if waiting and (waiting[0].started_at or now) <= now - LONGEST_WAIT_AHEAD:
+            for job in self._slots.unstock(keep=self._prefetch):
+                self._settler.add(Ended(job, token_of(job), Released(), now))
+            self._ahead = Ahead()
 
     def _refill(self, now: datetime) -> None:
-        """Lease due jobs for the free slots and, where asked for, a few ahead of them."""
-        free = max(0, self.polling.concurrency - self.running) - len(self._buffer)
-        wanted = free + self._prefetch
+        """Settle what ended, and lease due jobs for the free slots and a few ahead of them."""
+        wanted = self._wanted(now)
+        names = self._handler_names() if wanted else ()
         self._refilled_all = False
-        is_stocked = free <= 0 and len(self._buffer) > self._prefetch // 3
-        if wanted <= 0 or (self._prefetch and is_stocked):
+        if not names:
+            self._settler.settle(now)
             return
-        names = self._handler_names()
-        jobs = (
-            self._storage.acquire_next_jobs(
-                wanted,
-                handler_names=names,
-                queue=self._queue,
-                ttl=self._ttl,
-                worker=self._worker,
-                now=now,
-            )
-            if names
-            else []
-        )
-        self._buffer.extend(jobs)
+        acquired: list[Job] | None = None
+        asked = {
+            "handler_names": names,
+            "queue": self._queue,
+            "ttl": self._ttl,
+            "worker": self._worker,
+            "now": now,
+            **self._flow(now),
+        }
+
+        def exchange(settlements: Sequence[Settlement]) -> list[bool]:
+            nonlocal acquired
+            faults.point("executor.acquire.before")
+            held, acquired = self._storage.settle_and_acquire(settlements, wanted, **asked)
+            faults.point("executor.acquire.after")
+            return held
+
+        self._settler.settle(now, exchange if self._storage.exchanges_at_once else None)
+        if acquired is None:  # nothing was to be settled, or not together with this
+            exchange(())
+        self._take_in(acquired or (), wanted, now)
+
+    def _wanted(self, now: datetime) -> int:
+        """How many jobs to ask for: those for free slots, and those ahead, once they run low."""
+        waiting, free = len(self._slots.waiting()), self._slots.free
+        if free <= 0 and waiting > max(self._prefetch, self._ahead.size) // 2:
+            return 0
+        self._ahead = self._ahead.at(now, waiting=waiting, slots=self.polling.concurrency)
+        if self._limits():  # which count from the lease on: what waits would hold others up
+            self._ahead = Ahead()
+        return max(0, free + max(self._prefetch, self._ahead.size))
+
+    def _take_in(self, jobs: Sequence[Job], wanted: int, now: datetime) -> None:
+        # One that was called off and tried again is here already, as it was.
+        for job_id in self._tokens().keys() & {job.id for job in jobs}:
+            self._lose(job_id, now)
+        self._slots.stock(jobs, now + self._ttl)
         if jobs and self._renew_at is None:
             self._renew_at = now + self._ttl / 3
         self._refilled_all = len(jobs) == wanted
+        stock = len(self._slots.waiting())
+        self._ahead = self._ahead.asked(now, stock=stock, was_full=self._refilled_all)
         if jobs and self._prefetch:
-            detail = {"acquired": len(jobs), "buffered": len(self._buffer)}
-            self._emit(Event(EventName.BUFFER_REFILL_SUCCESS, now, detail=detail))
+            detail: dict[str, Any] = {"acquired": len(jobs), "buffered": stock}
+            self._events.tell(EventName.BUFFER_REFILL_SUCCESS, now, **detail)
         self._adapt(len(jobs), now)
+
+    def _flow(self, now: datetime) -> dict[str, Any]:
+        """What of limits and ageing there is to ask the store for."""
+        flow: dict[str, Any] = {}
+        if limits := self._limits():
+            flow["limits"] = limits
+        if self._ageing is not None:
+            flow["aged_before"] = now - self._ageing
+        return flow
 
     def _adapt(self, acquired: int, now: datetime) -> None:
         before = self.polling
         self.polling = before.after(acquired=acquired, running=self.running + acquired)
         if self.polling.interval != before.interval:
-            detail = {
+            detail: dict[str, Any] = {
                 "interval": self.polling.interval.total_seconds(),
                 "concurrency": self.polling.concurrency,
             }
-            self._emit(Event(EventName.POLLING_INTERVAL_UPDATED, now, detail=detail))
-
-    def _launch(self, now: datetime) -> None:
-        """Call the handlers of leased jobs while there are free slots."""
-        while self._buffer and self.running < self.polling.concurrency:
-            job = self._buffer.popleft()
-            if job.started_at != now:  # leased ahead
-                job = replace(job, started_at=now)
-            self._emit(Event(EventName.STARTED, now, job))
-            future = self._begin(job)
-            deadline = None if job.timeout is None else now + job.timeout
-            flight = Flight(job, _token(job), future, now, deadline)
-            self._flights[job.id] = flight
-            future.add_done_callback(partial(self._land, flight))
-
-    def _begin(self, job: Job) -> Future[Outcome]:
-        """The future of the handler of `job`; what a `start` of somebody's own raises fails it."""
-        try:
-            future: object = self._start(job)
-            if not isinstance(future, Future):
-                raise TypeError(f"process_job returned {future!r} in place of a Future")
-            return future
-        except Exception as error:
-            log.exception("job could not be started", job=job.name, id=job.id)
-            refused: Future[Outcome] = Future()
-            refused.set_exception(error)
-            return refused
-
-    def _land(self, flight: Flight, _: Future[Outcome]) -> None:
-        self._landed.append((flight, clock.now()))
-        self._wake()
+            self._events.tell(EventName.POLLING_INTERVAL_UPDATED, now, **detail)
 
     # --- when next -------------------------------------------------------------------------
 
     def _next_tick_at(self, now: datetime, *, acquiring: bool) -> datetime | None:
-        moments = [flight.deadline for flight in self._flights.values() if flight.deadline]
+        flights, waiting = self._slots.flights(), self._slots.waiting()
+        moments = [flight.deadline for flight in flights if flight.deadline]
         if self._renew_at is not None:
             moments.append(self._renew_at)
-        if self._landed:
+        if (flights or waiting) and self._look_at is not None:
+            moments.append(self._look_at)
+        if len(waiting) > self._prefetch:
+            moments.append((waiting[self._prefetch].started_at or now) + LONGEST_WAIT_AHEAD)
+        if self._slots.landed:
             moments.append(now)
         if acquiring and self.running < self.polling.concurrency:
             moments.append(now if self._refilled_all else self._next_poll_at(now))
@@ -333,15 +334,29 @@ class Executor:
 
     def _next_poll_at(self, now: datetime) -> datetime:
         """When to ask for jobs again: the polling interval, or a known due time before it."""
-        poll_at = now + self.polling.interval
-        job_at = self._storage.next_job_at(handler_names=self._handler_names(), queue=self._queue)
-        known = [] if job_at is None else [max(job_at, now)]
-        schedule_at = self._storage.next_schedule_at()
+        job_at, schedule_at = self._next_instants(now)
+        moments = [now + self.polling.interval]
+        if job_at is not None:
+            moments.append(job_at if job_at > now else now + LOST_RACE_PAUSE)
         if schedule_at is not None and schedule_at > now:
-            known.append(schedule_at)
+            moments.append(schedule_at)
         elif schedule_at is not None and now - schedule_at < EXPANSION_PATIENCE:
-            known.append(now + EXPANSION_PAUSE)
-        return min([poll_at, *known])
+            moments.append(now + EXPANSION_PAUSE)
+        return min(moments)
+
+    def _next_instants(self, now: datetime) -> tuple[datetime | None, datetime | None]:
+        """When the next job that no limit holds back is due, and the next schedule."""
+        names, limited = self._handler_names(), list(self._limits())
+        if names and not limited:
+            return self._storage.next_instants(handler_names=names, queue=self._queue)
+        free = [name for name in names if name not in limited]
+        found = [self._storage.next_job_at(handler_names=free, queue=self._queue)] if free else []
+        if limited:  # what of these is due now and was not taken waits for others to end
+            found.append(
+                self._storage.next_job_at(handler_names=limited, queue=self._queue, after=now)
+            )
+        job_at = min((at for at in found if at is not None), default=None)
+        return job_at, self._storage.next_schedule_at()
 
     # --- stopping, and driving by hand -----------------------------------------------------
 
@@ -354,59 +369,53 @@ class Executor:
         is over.
         """
         until = time.monotonic() + grace.total_seconds()
-        now = clock.now()
-        self._ended.extend(Ended(job, _token(job), Released(), now) for job in self._buffer)
-        self._buffer.clear()
+        for job in self._slots.unstock():
+            self._settler.add(Ended(job, token_of(job), Released(), self._clock()))
+        faults.point("executor.drain.before")
         while self._is_unsettled():
             left = until - time.monotonic()
-            if left <= 0 or self._hurried.is_set():
+            if left <= 0 or self._is_hurried:
                 break
             self._pause(min(left, LONGEST_DRAIN_WAIT, self._ttl.total_seconds() / 6))
-        self._hurried.clear()
-        left_running = self._let_go(clock.now())
-        self._settle(clock.now())
+        self._is_hurried = False
+        left_running = self._let_go(self._clock())
+        faults.point("executor.drain.release")
+        self._settler.settle(self._clock())
         return left_running
 
     def _is_unsettled(self) -> bool:
         """Whether handlers run, or outcomes could not be written, after a tick without new jobs."""
         try:
-            self.tick(clock.now(), acquiring=False)
+            self.tick(self._clock(), acquiring=False)
         except StorageUnavailable as error:
             log.warning("the store cannot be reached; trying again", error=str(error))
             return True
-        return bool(self._flights)
+        return bool(self._slots.flights())
 
     def _pause(self, seconds: float) -> None:
-        if self._flights:
+        if self._slots.flights():
             self.wait(seconds)
         else:
-            self._hurried.wait(seconds)
+            time.sleep(seconds)
 
     def _let_go(self, now: datetime) -> int:
         """Take in the handlers that returned, give back the jobs of the others; their number."""
         left_running = 0
-        for flight in list(self._flights.values()):
-            if flight.future.done():
-                del self._flights[flight.job.id]
-                outcome = _outcome(flight.future)
-            else:
-                self._abandon(flight)
-                outcome = Released()
+        self._collect()
+        for flight in self._slots.flights():
+            if self._slots.let_go(flight.job.id) is flight:  # else it has just landed
+                self._end(flight, Released(), now)
                 left_running += 1
-            self._ended.append(Ended(flight.job, flight.token, outcome, now))
+        self._collect()
         return left_running
 
     def hurry(self) -> None:
         """End the grace of a drain under way."""
-        self._hurried.set()
+        self._is_hurried = True
 
     def wait(self, seconds: float | None = None) -> None:
         """Wait until a handler ends, at most `seconds`; returns at once if none is running."""
-        under_way = [flight.future for flight in self._flights.values()]
-        # Where every slot is held by a handler past its deadline, its end is what frees one.
-        under_way += [] if under_way else self._overrunning
-        if under_way and not self._landed:
-            futures.wait(under_way, timeout=seconds, return_when=futures.FIRST_COMPLETED)
+        self._slots.wait(seconds)
 
     def run_until_idle(self, now: datetime) -> None:
         """Tick at `now`, waiting for handlers, until nothing due is left. For tests and scripts."""
@@ -415,28 +424,3 @@ class Executor:
             if not self.held:
                 return
             self.wait()
-
-
-def _token(job: Job) -> str:
-    if job.lease is None:
-        raise StorageError(f"job {job.id}: the storage handed it out without a lease")
-    return job.lease.token
-
-
-def _outcome(future: Future[Outcome]) -> Outcome:
-    """The outcome of a future that is done; whatever it raised is a failure."""
-    if future.cancelled():
-        return Failed("cancelled")
-    error = future.exception()
-    if error is not None:
-        return Failed(described(error))
-    # A subclass's process_job may hand back anything; a bare value is its result.
-    outcome: object = future.result()
-    if isinstance(outcome, (Failed, Released)):
-        return outcome
-    result = outcome.result if isinstance(outcome, Completed) else outcome
-    try:
-        to_json(result, "result")
-    except InvalidData as refusal:
-        return Failed(described(refusal))
-    return Completed(result)

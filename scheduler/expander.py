@@ -10,26 +10,31 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
+from scheduler import faults
 from scheduler.events import Event, EventName
-from scheduler.expansion import Expansion, expand
+from scheduler.expansion import LATEST_INSTANT, NOTHING, TICK, Expansion, Made, expand
 from scheduler.logs import logger
 from scheduler.model import Job, Overlap, Schedule, ScheduleStatus
 from scheduler.storage import JobStorage
 
 log = logger(__name__)
 
-BATCH = 500
+BATCH = 2_000
 """How many schedules one transaction expands."""
 
 LOST_RACE_PAUSE = timedelta(milliseconds=20)
 """How long an expander that another was ahead of waits before it looks again."""
 
+_AT_REST = (ScheduleStatus.PAUSED, ScheduleStatus.RETIRED)
 
 CLOCK_JUMP = timedelta(hours=1)
 """A wall clock that gains more than this on monotonic time is believed at the second look."""
 
 CLOCK_JUMP_PAUSE = timedelta(seconds=1)
 """How long until that second look."""
+
+CLOCK_STANDS = timedelta(minutes=1)
+"""By how much two looks at a clock that was set once may differ."""
 
 
 class ClockWatch:
@@ -42,20 +47,21 @@ class ClockWatch:
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._seen: tuple[datetime, float] | None = None
-        self._doubted = False
+        self._doubted: timedelta | None = None
 
     def jump(self, now: datetime) -> timedelta | None:
         """How far `now` is ahead of the time that passed; None if it may be believed.
 
-        It may, if it is no jump or is still there when asked again.
+        It may, if it is no jump, or one of the same size is there when asked again.
         """
         monotonic = self._monotonic()
         wall, before = self._seen or (now, monotonic)
         ahead = now - wall - timedelta(seconds=monotonic - before)
-        if ahead > CLOCK_JUMP and not self._doubted:
-            self._doubted = True
+        doubted, self._doubted = self._doubted, ahead
+        is_there_again = doubted is not None and abs(ahead - doubted) <= CLOCK_STANDS
+        if ahead > CLOCK_JUMP and not is_there_again:
             return ahead
-        self._seen, self._doubted = (now, monotonic), False
+        self._seen, self._doubted = (now, monotonic), None
         return None
 
 
@@ -74,9 +80,12 @@ class Expander:
         """
         lost = False
         while due := self._storage.due_schedules(now, limit=BATCH):
-            unfinished = self._unfinished(due)
-            expansions = [expand(each, now, unfinished.get(each.id, ())) for each in due]
-            written = self._storage.record_expansions(expansions)
+            faults.point("expander.due.read")
+            made = made_of(self._storage, [each for each in due if _looks_at_jobs(each)])
+            expansions = [expand(each, now, made.get(each.id, NOTHING)) for each in due]
+            faults.point("expander.record.before")
+            written = self._storage.record_expansions(expansions, wait=False)
+            faults.point("expander.record.after")
             for expansion, is_written in zip(expansions, written, strict=True):
                 if is_written:
                     tell(expansion, now, self._emit)
@@ -90,19 +99,34 @@ class Expander:
             return max(next_at, now + LOST_RACE_PAUSE)
         return next_at
 
-    def _unfinished(self, due: Sequence[Schedule]) -> dict[str, list[Job]]:
-        """The unfinished jobs of those schedules that look at them, by schedule."""
-        looking = [each.id for each in due if each.overlap is not Overlap.ALLOW]
-        found: dict[str, list[Job]] = {}
-        for job in self._storage.get_unfinished_jobs(looking) if looking else ():
-            found.setdefault(job.schedule_id or "", []).append(job)
-        return found
+
+def _looks_at_jobs(schedule: Schedule) -> bool:
+    return schedule.overlap is not Overlap.ALLOW or schedule.status is not ScheduleStatus.ACTIVE
+
+
+def made_of(storage: JobStorage, schedules: Sequence[Schedule]) -> dict[str, Made]:
+    """What of `schedules` has jobs already, by their ids; those without any are left out."""
+    ids = [each.id for each in schedules]
+    unfinished: dict[str, list[Job]] = {}
+    for job in storage.get_unfinished_jobs(ids) if ids else ():
+        unfinished.setdefault(job.schedule_id or "", []).append(job)
+    made = {schedule_id: Made(jobs) for schedule_id, jobs in unfinished.items()}
+    for each in schedules:
+        if each.status in _AT_REST and (ahead := _ahead(storage, each)):
+            made[each.id] = Made(unfinished.get(each.id, ()), ahead)
+    return made
+
+
+def _ahead(storage: JobStorage, schedule: Schedule) -> list[datetime]:
+    """The occurrences later than the cursor that have a job: only one at rest has any."""
+    jobs = storage.get_occurrences(schedule.id, schedule.cursor_at + TICK, LATEST_INSTANT)
+    return [job.occurrence[1] for job in jobs if job.occurrence]
 
 
 def tell(expansion: Expansion, now: datetime, emit: Callable[[Event], None]) -> None:
     """Log and emit what an expansion that was written did."""
     schedule = expansion.after
-    if schedule.status is ScheduleStatus.PAUSED and schedule.error:
+    if schedule.error and schedule.error != expansion.before.error:
         log.error("schedule paused", schedule=schedule.name, error=schedule.error)
     for skip in expansion.skips:
         detail = {

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -22,6 +24,7 @@ from scheduler.ids import occurrence_id
 from scheduler.model import (
     CatchUp,
     Job,
+    JsonObject,
     Note,
     Origin,
     Overlap,
@@ -29,6 +32,7 @@ from scheduler.model import (
     ScheduleStatus,
     Skip,
     SkipReason,
+    replace,
 )
 from scheduler.rules import Rule, jitter_delay, rule_from_json
 from scheduler.rules.series import SearchEnded
@@ -61,19 +65,40 @@ class Expansion:
     removes: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What of a schedule has jobs already, as far as it matters to what is decided next.
+
+    `unfinished` are its pending and processing jobs. `ahead` are the occurrences later than the
+    cursor that have a job, ascending: what was backfilled while the schedule was at rest.
+    """
+
+    unfinished: Sequence[Job] = ()
+    ahead: Sequence[datetime] = ()
+
+
+NOTHING = Made()
+
+
 def series(schedule: Schedule) -> Rule:
     """The schedule's rule with its zone and anchor filled in, without its limit.
 
     A live schedule's limit counts jobs made, not instants of the set (clause 3.4).
     Raises InvalidRule if the stored rule cannot be read.
     """
-    text = json.dumps(schedule.rule, sort_keys=True)
-    return _series(text, schedule.timezone, schedule.anchor_at)
+    text = json.dumps(schedule.rule)
+    anchor_at = schedule.anchor_at if _read(text).leans_on_anchor() else FIRST_INSTANT
+    return _series(text, schedule.timezone, anchor_at)
+
+
+@functools.lru_cache(maxsize=4096)
+def _read(text: str) -> Rule:
+    return rule_from_json(json.loads(text)).unlimited()
 
 
 @functools.lru_cache(maxsize=4096)
 def _series(text: str, timezone: str, anchor_at: datetime) -> Rule:
-    return rule_from_json(json.loads(text)).unlimited().bound(timezone=timezone, anchor=anchor_at)
+    return _read(text).bound(timezone=timezone, anchor=anchor_at)
 
 
 def begin(schedule: Schedule) -> Schedule:
@@ -83,8 +108,10 @@ def begin(schedule: Schedule) -> Schedule:
     start has occurrence 0 at the anchor, due at once (clause 2.2).
     """
     anchor_at = schedule.created_at.replace(microsecond=0)
-    first_due = anchor_at if _starts_at_creation(schedule.rule) else schedule.created_at
-    begun = replace(schedule, anchor_at=anchor_at, rule_since=first_due, cursor_at=first_due - TICK)
+    first_due = anchor_at if starts_at_creation(schedule.rule) else schedule.created_at
+    begun = replace(
+        schedule, anchor_at=anchor_at, rule_since=first_due, cursor_at=_before(first_due, TICK)
+    )
     return advance(begun, begun.cursor_at)
 
 
@@ -131,17 +158,6 @@ def _remaining(schedule: Schedule, materialised: int) -> int | None:
     return None if limit is None else max(0, limit - materialised)
 
 
-def upcoming(schedule: Schedule) -> Iterator[datetime]:
-    """The occurrences still to come, ascending, in UTC: from the cursor, within the limit.
-
-    Empty for a schedule that is not active.
-    """
-    if schedule.status is not ScheduleStatus.ACTIVE:
-        return iter(())
-    following = series(schedule).between(schedule.cursor_at + TICK, LATEST_INSTANT)
-    return islice(following, remaining(schedule))
-
-
 def scheduled(schedule: Schedule, occurrence_at: datetime) -> datetime:
     """When the job of an occurrence may start: the nominal instant and its jitter."""
     if not schedule.jitter:
@@ -151,35 +167,35 @@ def scheduled(schedule: Schedule, occurrence_at: datetime) -> datetime:
     return occurrence_at + jitter_delay(schedule.id, occurrence_at, schedule.jitter, gap)
 
 
-def expand(schedule: Schedule, now: datetime, unfinished: Sequence[Job] = ()) -> Expansion:
+def expand(schedule: Schedule, now: datetime, made: Made = NOTHING) -> Expansion:
     """What is due at `now`, decided: jobs, skips and the next cursor.
 
-    `unfinished` are the pending and processing jobs of the schedule. What fell due while it
-    was paused or retired, or after its limit was used up, is skipped. A schedule whose rule
-    cannot be read or searched is paused with the error on it, so that one bad row never stops
-    the others.
+    What fell due while the schedule was paused or retired, or after its limit was used up, is
+    skipped. What has a job already, as `made` says, gets no other. A schedule whose rule cannot
+    be read or searched is paused with the error on it, so that one bad row never stops the others.
     """
     try:
-        return decide(schedule, now, unfinished)
+        return decide(schedule, now, made)
     except SchedulerError as error:
         return Expansion(schedule, _broken(schedule, str(error), now))
 
 
-def decide(schedule: Schedule, now: datetime, unfinished: Sequence[Job] = ()) -> Expansion:
+def decide(schedule: Schedule, now: datetime, made: Made = NOTHING) -> Expansion:
     """`expand`, raising what is wrong with the rule."""
-    window = _Window.due(schedule, now)
+    window = _Window.due(schedule, now, made.ahead)
     if window is None:
         after = advance(schedule, schedule.cursor_at)
         return Expansion(schedule, replace(after, updated_at=now))
     match schedule.status:
         case ScheduleStatus.ACTIVE:
-            series_jobs = [job for job in unfinished if job.sequence is not None]
+            series_jobs = [job for job in made.unfinished if job.sequence is not None]
             return _decided(schedule, window, series_jobs)
         case ScheduleStatus.PAUSED | ScheduleStatus.RETIRED:
+            window = window.prolonged()
             runs = window.runs((SkipReason.PAUSED, window.end))
         case ScheduleStatus.COMPLETED:
             runs = window.runs((SkipReason.CAPPED, window.end))
-    return _recorded(schedule, window, [], runs)
+    return _recorded(schedule, window, runs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,21 +211,28 @@ class _Window:
     """Older than `catch_up_window`."""
     missed_until: datetime
     """Longer ago than `grace`."""
+    ahead: Sequence[datetime]
+    """What has a job already, ascending."""
 
     @classmethod
-    def due(cls, schedule: Schedule, now: datetime) -> _Window | None:
+    def due(cls, schedule: Schedule, now: datetime, ahead: Sequence[datetime]) -> _Window | None:
         start = schedule.cursor_at + TICK
         if schedule.status is ScheduleStatus.ACTIVE and schedule.next_at is not None:
             start = schedule.next_at  # nothing lies before it
         end = now + TICK if now < LATEST_INSTANT else now  # half-open, so that `now` is due
-        if start >= end:
+        if start >= end and not ahead:
             return None
+        end = max(start, end)
         missed_until = min(end, max(start, _before(now, schedule.grace)))
         kept = schedule.catch_up_window
         expired_until = start if kept is None else max(start, _before(now, kept))
         rule = series(schedule)
         expired_until = min(expired_until, missed_until)
-        return cls(schedule.id, rule, start, end, now, expired_until, missed_until)
+        return cls(schedule.id, rule, start, end, now, expired_until, missed_until, ahead)
+
+    def prolonged(self) -> _Window:
+        """This window up to the last that has a job: it was past before the clock was set back."""
+        return replace(self, end=max([self.end, *(at + TICK for at in self.ahead[-1:])]))
 
     def runs(self, *ends: tuple[SkipReason, datetime]) -> list[Skip]:
         """One run for each (reason, until): from where the last ended, if anything is in it."""
@@ -232,29 +255,62 @@ class _Window:
             last_at=last_at,
             count=count,
             recorded_at=self.now,
+            backfilled=len(_within(self.ahead, first_at, last_at)),
         )
+
+
+def _within(instants: Sequence[datetime], first_at: datetime, last_at: datetime) -> list[datetime]:
+    """Those of `instants`, ascending, from `first_at` to `last_at`, both inclusive."""
+    return list(instants[bisect_left(instants, first_at) : bisect_right(instants, last_at)])
 
 
 def _decided(schedule: Schedule, window: _Window, unfinished: Sequence[Job]) -> Expansion:
     """The five steps for an active schedule."""
-    on_time = list(islice(window.rule.between(window.missed_until, window.end), MOST_AT_ONCE + 1))
+    on_time = _on_time(window)
     if len(on_time) > MOST_AT_ONCE:  # a long grace after a long outage: the rest at the next look
         window = replace(window, end=on_time.pop())
-    chosen = _caught_up(schedule, window, bool(on_time)) + on_time
+    is_late = window.start < window.missed_until
+    chosen = _caught_up(schedule, window, bool(on_time)) + on_time if is_late else on_time
     dropped_until = chosen[0] if chosen else window.missed_until
-    runs = window.runs(
-        (SkipReason.EXPIRED, min(window.expired_until, dropped_until)),
-        (SkipReason.MISSED, dropped_until),
-    )
-    kept, cut, cancelled = _overlapping(schedule, chosen, unfinished, window.now)
+    runs: list[Skip] = []
+    if window.start < dropped_until:
+        runs = window.runs(
+            (SkipReason.EXPIRED, min(window.expired_until, dropped_until)),
+            (SkipReason.MISSED, dropped_until),
+        )
+    has_job = set(window.ahead)
+    wanting = [at for at in chosen if at not in has_job] if has_job else chosen
+    kept, cut, cancelled = _overlapping(schedule, wanting, unfinished, window.now)
     limit = remaining(schedule)
     capped = kept[limit:] if limit is not None else []
     kept = kept[: len(kept) - len(capped)]
     for reason, run in ((SkipReason.OVERLAP, cut), (SkipReason.CAPPED, capped)):
         if run:
-            runs.append(window.run(reason, run[0], run[-1], len(run)))
+            count = len(_within(chosen, run[0], run[-1])) if has_job else len(run)
+            runs.append(window.run(reason, run[0], run[-1], count))
     runs.sort(key=lambda skip: skip.first_at)
-    return _recorded(schedule, window, kept, runs, cancelled)
+    if has_job and window.end > window.now:
+        later = replace(window.prolonged(), start=window.end)
+        window = replace(window, end=later.end)
+        runs += later.runs((SkipReason.PAUSED, later.end))
+    return _recorded(schedule, window, runs, kept, has_job, cancelled)
+
+
+def _on_time(window: _Window) -> list[datetime]:
+    """Those of the window that were not missed: one more than MOST_AT_ONCE, if there are more.
+
+    Mostly there is one, and `next_after` remembers what followed the last.
+    """
+    rule, start, end = window.rule, window.missed_until, window.end
+    if start > FIRST_INSTANT:
+        with suppress(SearchEnded):  # beyond the window, it may be
+            first = rule.next_after(start - TICK)
+            if first is None or first >= end:
+                return []
+            following = rule.next_after(first)
+            if following is None or following >= end:
+                return [first]
+    return list(islice(rule.between(start, end), MOST_AT_ONCE + 1))
 
 
 def _caught_up(schedule: Schedule, window: _Window, some_on_time: bool) -> list[datetime]:
@@ -295,16 +351,22 @@ def _overlapping(
 def _recorded(
     schedule: Schedule,
     window: _Window,
-    kept: list[datetime],
     runs: list[Skip],
+    kept: list[datetime] | None = None,
+    has_job: Collection[datetime] = (),
     cancelled: tuple[tuple[Job, Job], ...] = (),
 ) -> Expansion:
-    """The expansion with jobs for `kept` and a record of `runs`, ascending and disjoint."""
+    """The expansion with jobs for `kept` and a record of `runs`, ascending and disjoint.
+
+    What `has_job` already is in one of the runs, or ends it as a job of `kept` does.
+    """
+    kept = kept or []
     jobs = tuple(_jobs(schedule, kept, runs, window))
-    runs = _prolonged(schedule.open_skip, runs, kept)
+    ended = _ended(kept, runs, has_job) if has_job else kept
+    runs = _joined(schedule.open_skip, runs, ended)
     last_at = kept[-1] if kept else schedule.last_occurrence_at
-    is_open = runs and (not kept or runs[-1].first_at > kept[-1])
-    open_skip = runs[-1] if is_open else (None if kept else schedule.open_skip)
+    is_open = runs and (not ended or runs[-1].first_at > ended[-1])
+    open_skip = runs[-1] if is_open else (None if ended else schedule.open_skip)
     materialised = schedule.materialised + len(kept)
     after = replace(
         schedule,
@@ -317,17 +379,23 @@ def _recorded(
     return Expansion(schedule, after, jobs, tuple(runs), cancelled)
 
 
-def _prolonged(open_skip: Skip | None, runs: list[Skip], kept: list[datetime]) -> list[Skip]:
-    """`runs`, the first of them joined to the open run if that is of its kind."""
+def _ended(kept: list[datetime], runs: list[Skip], has_job: Collection[datetime]) -> list[datetime]:
+    """What ends as a job and not in one of `runs`, ascending."""
+    alone = (at for at in has_job if not any(run.first_at <= at <= run.last_at for run in runs))
+    return sorted({*kept, *alone})
+
+
+def _joined(open_skip: Skip | None, runs: list[Skip], ended: list[datetime]) -> list[Skip]:
+    """`runs`, the first of them joined to the open run if that is of its kind and goes on."""
     if not runs or open_skip is None or open_skip.reason is not runs[0].reason:
         return runs
-    if kept and kept[0] < runs[0].first_at:
+    if ended and ended[0] < runs[0].first_at:
         return runs
     joined = replace(
         runs[0],
         first_at=open_skip.first_at,
         count=open_skip.count + runs[0].count,
-        backfilled=open_skip.backfilled,
+        backfilled=open_skip.backfilled + runs[0].backfilled,
     )
     return [joined, *runs[1:]]
 
@@ -356,26 +424,36 @@ def _jobs(
         previous_at = occurrence_at
 
 
-def occurrence_job(schedule: Schedule, occurrence_at: datetime, now: datetime, **given: Any) -> Job:
-    """The job of an occurrence, due at once unless `given` says more of it.
+def occurrence_job(
+    schedule: Schedule,
+    occurrence_at: datetime,
+    now: datetime,
+    *,
+    job_id: str | None = None,
+    data: JsonObject | None = None,
+    scheduled_at: datetime | None = None,
+    **given: Any,
+) -> Job:
+    """The job of an occurrence, due at once unless `scheduled_at` says later.
 
-    Its id is the same whoever makes it.
+    Its id is the same whoever makes it, unless `job_id` is another.
     """
-    made: dict[str, Any] = {
-        "id": occurrence_id(schedule.id, occurrence_at),
-        "name": schedule.job_name,
-        "data": schedule.data,
-        "created_at": now,
-        "scheduled_at": now,
-        "queue": schedule.queue,
-        "priority": schedule.priority,
-        "max_retries": schedule.max_retries,
-        "timeout": schedule.timeout,
-        "repeat": schedule.rule,
-        "schedule_id": schedule.id,
-        "occurrence_at": occurrence_at,
-    }
-    return Job(**(made | given))
+    return Job(
+        id=job_id or occurrence_id(schedule.id, occurrence_at),
+        name=schedule.job_name,
+        data=schedule.data if data is None else data,
+        created_at=now,
+        scheduled_at=scheduled_at or now,
+        queue=schedule.queue,
+        priority=schedule.priority,
+        max_retries=schedule.max_retries,
+        timeout=schedule.timeout,
+        concurrency_key=schedule.concurrency_key,
+        repeat=schedule.rule,
+        schedule_id=schedule.id,
+        occurrence_at=occurrence_at,
+        **given,
+    )
 
 
 def _broken(schedule: Schedule, error: str, now: datetime) -> Schedule:
@@ -395,9 +473,9 @@ def _before(now: datetime, duration: timedelta) -> datetime:
     return now - duration if duration < now - FIRST_INSTANT else FIRST_INSTANT
 
 
-def _starts_at_creation(rule: Mapping[str, Any]) -> bool:
+def starts_at_creation(rule: Mapping[str, Any]) -> bool:
     """Whether `rule` is an interval, or holds one, that has no start of its own."""
     if "every" in rule:
         return rule.get("start_date") is None
     members = (*rule.get("any", ()), *rule.get("all", ()))
-    return any(_starts_at_creation(member) for member in members)
+    return any(starts_at_creation(member) for member in members)

@@ -1,20 +1,23 @@
 """Why a schedule did, or did not, run at a moment: one sentence, and its evidence.
 
 The record is asked first, since it is what happened: a job of that occurrence, then a recorded
-skip. What neither holds is not yet decided, or was never an occurrence: then the rule of that
-time says why. Pure: no clock, no I/O.
+skip. What neither holds had a job that was removed (retention.py), is not yet decided, or was never
+an occurrence: then the rule says why.
+Rule and policies are those by which the moment was decided, however they were edited since
+(history.py). Pure: no clock, no I/O.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from scheduler.expansion import TICK, remaining, series
+from scheduler.errors import InvalidRule
+from scheduler.expansion import LATEST_INSTANT, TICK, remaining, series
+from scheduler.history import as_of
 from scheduler.model import (
     Action,
     CatchUp,
@@ -27,8 +30,10 @@ from scheduler.model import (
     Skip,
     SkipReason,
 )
-from scheduler.rules import Rule, explain, rule_from_json
+from scheduler.retention import Removed
+from scheduler.rules import Rule, explain
 from scheduler.rules.explain import excluded_by
+from scheduler.rules.zones import parse_moment
 from scheduler.views import local
 
 
@@ -51,6 +56,8 @@ class Verdict(StrEnum):
     """It would be to come, but nothing follows any more."""
     BEFORE = "before"
     """Before the schedule began."""
+    REMOVED = "removed"
+    """It had a job, which ended and is no longer on record."""
     NO_OCCURRENCE = "no occurrence"
 
 
@@ -89,9 +96,12 @@ class Evidence:
 
 
 def span_of(schedule: Schedule, asked: datetime) -> tuple[datetime, datetime]:
-    """The instants [start, end) that `asked`, an instant or a naive wall clock, may mean."""
+    """The instants [start, end) that `asked`, an instant or a naive wall clock, may mean.
+
+    Raises InvalidRule if that is none of the years 1 to 9999 in UTC.
+    """
     first, second = _readings(schedule, asked)
-    return min(first, second), max(first, second) + TICK
+    return min(first, second), min(max(first, second), LATEST_INSTANT - TICK) + TICK
 
 
 def explain_moment(
@@ -99,7 +109,7 @@ def explain_moment(
 ) -> Explanation:
     """Why `schedule` did or did not run at `asked`: an instant, or a naive wall clock in its zone.
 
-    Raises InvalidRule if the rule in force then cannot be read.
+    Raises InvalidRule if that is no instant of the years 1 to 9999 in UTC.
     """
     first, second = _readings(schedule, asked)
     if first == second:
@@ -111,8 +121,9 @@ def explain_moment(
 
 def _readings(schedule: Schedule, asked: datetime) -> tuple[datetime, datetime]:
     """The first and second reading: later where clocks show it twice, earlier where never."""
+    instant = parse_moment(asked, ZoneInfo(schedule.timezone), "at")
     if asked.tzinfo is not None:
-        return asked.astimezone(UTC), asked.astimezone(UTC)
+        return instant, instant
     there = asked.replace(tzinfo=ZoneInfo(schedule.timezone))
     return there.replace(fold=0).astimezone(UTC), there.replace(fold=1).astimezone(UTC)
 
@@ -164,6 +175,7 @@ class _Asked:
 
     def __init__(self, schedule: Schedule, at: datetime, evidence: Evidence, now: datetime) -> None:
         self.schedule = schedule
+        self.then = as_of(schedule, evidence.notes, at)
         self.at = at
         self.evidence = evidence
         self.now = now
@@ -174,16 +186,23 @@ class _Asked:
         job = self._job()
         if job is not None:
             return self._of_job(job)
+        if self.at in Removed(self.schedule, self.evidence.notes, self.evidence.skips):
+            return self._removed()
         skip = next(
             (each for each in self.evidence.skips if each.first_at <= self.at <= each.last_at), None
         )
-        rule, since = self._rule_then()
-        is_occurrence = rule.last_before_or_at(self.at) == self.at
+        if skip is not None and self.at in (skip.first_at, skip.last_at):
+            return self._of_skip(skip)
+        try:
+            rule = series(self.then)
+            is_occurrence = self.at in rule
+        except InvalidRule as error:
+            return self._of_broken(error)
         if skip is not None and is_occurrence:
             return self._of_skip(skip)
         if is_occurrence:
             return self._undecided(rule)
-        return self._no_occurrence(rule, since)
+        return self._no_occurrence(rule)
 
     # --- on record -------------------------------------------------------------------------
 
@@ -240,7 +259,7 @@ class _Asked:
         return "no executor has taken it yet"
 
     def _of_skip(self, skip: Skip) -> Explanation:
-        schedule = self.schedule
+        schedule = self.then
         note: Note | None = None
         match skip.reason:
             case SkipReason.MISSED:
@@ -271,6 +290,14 @@ class _Asked:
         )
         return self._told(Verdict.SKIPPED, sentence, skip=skip, note=note)
 
+    def _removed(self) -> Explanation:
+        sentence = (
+            f"{self.name} had a job for {self.shown}, which ended and is no longer on record: "
+            "jobs that ended long enough ago are removed (scheduler config shows after how long). "
+            "How it ended is not known any more; backfill does not run it again."
+        )
+        return self._told(Verdict.REMOVED, sentence)
+
     # --- not on record ---------------------------------------------------------------------
 
     def _undecided(self, rule: Rule) -> Explanation:
@@ -283,9 +310,6 @@ class _Asked:
             )
             return self._told(Verdict.BEFORE, sentence)
         match schedule.status:
-            case ScheduleStatus.PAUSED if schedule.error:
-                sentence = f"{said}, but is paused since its rule is broken: {schedule.error}"
-                return self._told(Verdict.PAUSED, sentence)
             case ScheduleStatus.PAUSED | ScheduleStatus.RETIRED:
                 note = self._note_before(Action.PAUSED, Action.RETIRED)
                 sentence = f"{said}, but is {self._put_to_rest(note)}."
@@ -315,7 +339,16 @@ class _Asked:
         )
         return self._told(Verdict.DUE, sentence)
 
-    def _no_occurrence(self, rule: Rule, since: str) -> Explanation:
+    def _of_broken(self, error: InvalidRule) -> Explanation:
+        is_past = self.at <= self.schedule.cursor_at
+        so = "did not run" if is_past else "does not run"
+        sentence = (
+            f"{self.name} {so} at {self.shown}: it {'was' if is_past else 'is'} paused since its "
+            f"rule {'of then ' if is_past else ''}is broken: {error}."
+        )
+        return self._told(Verdict.PAUSED, sentence)
+
+    def _no_occurrence(self, rule: Rule) -> Explanation:
         previous_at, next_at = rule.last_before_or_at(self.at), rule.next_after(self.at)
         around = " and ".join(
             f"{word} {self._local(moment)}"
@@ -329,7 +362,12 @@ class _Asked:
             why = f"is excluded by its rule ({'; '.join(calendars)})"
         else:
             verdict = Verdict.NO_OCCURRENCE
-            why = self._outside(rule) or f"is not in its rule{since}: {explain(rule)}"
+            is_same = (self.then.rule, self.then.timezone) == (
+                self.schedule.rule,
+                self.schedule.timezone,
+            )
+            of_then = "" if is_same else " of then"
+            why = self._outside(rule) or f"is not in its rule{of_then}: {explain(rule)}"
         sentence = f"{self.name} does not run at {self.shown}, which {why}{around}."
         return replace(self._told(verdict, sentence), previous_at=previous_at, next_at=next_at)
 
@@ -339,27 +377,11 @@ class _Asked:
         if starts_at is not None and self.at < starts_at:
             return f"is before its start_date, {self._local(starts_at)}"
         endless = replace(rule, end_date=None)
-        if rule.end_date is not None and endless.last_before_or_at(self.at) == self.at:
+        if rule.end_date is not None and self.at in endless:
             return f"is after its end_date, {rule.end_date.isoformat(' ')}"
         return ""
 
     # --- what the sentences are made of ----------------------------------------------------
-
-    def _rule_then(self) -> tuple[Rule, str]:
-        """The rule that was in force at the moment, and where it is not today's, a word of it."""
-        edits = [
-            note
-            for note in self.evidence.notes
-            if note.at >= self.at and {"rule", "timezone"} & note.detail.keys()
-        ]
-        if not edits:
-            return series(self.schedule), ""
-        first = edits[0].detail
-        rule = first.get("rule", [self.schedule.rule])[0]
-        timezone = first.get("timezone", [self.schedule.timezone])[0]
-        parsed = rule_from_json(json.loads(json.dumps(rule))).unlimited()
-        anchor_at = self.schedule.anchor_at
-        return parsed.bound(timezone=timezone, anchor=anchor_at), " of then"
 
     def _note_before(self, *actions: Action) -> Note | None:
         """The last such note about the moment: from before it, or else the last before now."""

@@ -7,10 +7,10 @@ expanders that decide the same occurrence make the same row.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import secrets
 import threading
-import uuid
 from datetime import UTC, datetime, timedelta
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -49,9 +49,21 @@ def occurrence_id(schedule_id: str, occurrence_at: datetime) -> str:
 
     UUIDv8 in the layout of version 7: the instant, then 74 bits of SHA-256.
     """
-    named = f"{schedule_id}|{occurrence_at.astimezone(UTC).isoformat()}".encode()
+    # In UTC: of one zone, two readings that are an hour apart may be equal, and share a key.
+    instant, millisecond = _named(occurrence_at.astimezone(UTC))
+    named = f"{schedule_id}|{instant}".encode()
     tail = int.from_bytes(hashlib.sha256(named).digest()[:10], "big") >> (80 - _TAIL_BITS)
-    return _layout(_millisecond(occurrence_at), tail, version=8)
+    return _layout(millisecond, tail, version=8)
+
+
+@functools.lru_cache(maxsize=256)  # many schedules fall due at one instant
+def _named(occurrence_at: datetime) -> tuple[str, int]:
+    return occurrence_at.isoformat(), _millisecond(occurrence_at)
+
+
+def first_id(moment: datetime) -> str:
+    """What no id that was made for `moment` or later is below, and no earlier one above."""
+    return _layout(_millisecond(moment), 0, version=7)
 
 
 def _millisecond(moment: datetime) -> int:
@@ -61,4 +73,5 @@ def _millisecond(moment: datetime) -> int:
 def _layout(millisecond: int, tail: int, *, version: int) -> str:
     high, low = tail >> _VERSION_BITS, tail & ((1 << _VERSION_BITS) - 1)
     number = (millisecond & ((1 << 48) - 1)) << 80 | version << 76 | high << 64 | 0b10 << 62 | low
-    return str(uuid.UUID(int=number))
+    text = f"{number:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

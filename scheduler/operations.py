@@ -11,19 +11,22 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from scheduler import lifecycle
-from scheduler.errors import InvalidOption, InvalidScheduleMove
+from scheduler.errors import InvalidOption, InvalidRule, InvalidScheduleMove
 from scheduler.expansion import (
+    NOTHING,
     TICK,
     Expansion,
+    Made,
     advance,
     decide,
     occurrence_job,
     series,
 )
+from scheduler.history import as_of, difference
 from scheduler.ids import new_id
 from scheduler.model import (
     Action,
@@ -36,6 +39,7 @@ from scheduler.model import (
     ScheduleStatus,
     Skip,
 )
+from scheduler.retention import Removed
 from scheduler.rules import rule_from_json
 
 ACTIVE, PAUSED = ScheduleStatus.ACTIVE, ScheduleStatus.PAUSED
@@ -43,35 +47,28 @@ COMPLETED, RETIRED = ScheduleStatus.COMPLETED, ScheduleStatus.RETIRED
 
 MOST_BACKFILLED = 10_000
 
-DEFINING = (
-    "job_name",
-    "rule",
-    "timezone",
-    "data",
-    "queue",
-    "priority",
-    "max_retries",
-    "timeout",
-    "catch_up",
-    "grace",
-    "catch_up_window",
-    "catch_up_max",
-    "overlap",
-    "jitter",
-)
-"""The fields of a schedule that say what it is; the others are how far it has come."""
-
 _TIMING = {"rule", "timezone"}
 
 
+def created(schedule: Schedule, *, actor: str | None = None) -> Note:
+    """The note that a schedule, which is new, was made, and by whom."""
+    return Note(
+        schedule_id=schedule.id,
+        revision=schedule.revision,
+        at=schedule.created_at,
+        action=Action.CREATED,
+        actor=actor,
+    )
+
+
 def pause(
-    schedule: Schedule, now: datetime, *, actor: str | None = None, unfinished: Sequence[Job] = ()
+    schedule: Schedule, now: datetime, *, actor: str | None = None, made: Made = NOTHING
 ) -> Expansion | None:
     """Nothing more is materialised; queued jobs go on. None if it is paused already (10.1)."""
     if schedule.status is PAUSED and schedule.paused_at is not None:
         return None
     _allow(schedule, "paused", ACTIVE, PAUSED)
-    decided = _decided(schedule, now, unfinished)
+    decided = _decided(schedule, now, made)
     after = decided.after
     if after.status is not COMPLETED:
         after = replace(after, status=PAUSED, paused_at=now, paused_by=actor)
@@ -86,7 +83,7 @@ def resume(
     *,
     catch_up: bool = False,
     actor: str | None = None,
-    unfinished: Sequence[Job] = (),
+    made: Made = NOTHING,
 ) -> Expansion | None:
     """Go on from now; with `catch_up`, what fell due in the pause counts as missed (10.1).
 
@@ -96,7 +93,7 @@ def resume(
         return None
     _allow(schedule, "resumed", PAUSED)
     awake = replace(schedule, status=ACTIVE, next_at=None) if catch_up else schedule
-    decided = decide(awake, now, unfinished)
+    decided = decide(awake, now, made)
     after = replace(decided.after, error=None, paused_at=None, paused_by=None)
     if after.status is PAUSED:
         after = replace(after, status=ACTIVE)
@@ -113,30 +110,34 @@ def edit(
     reset_count: bool = False,
     keep_pending: bool = False,
     actor: str | None = None,
-    unfinished: Sequence[Job] = (),
+    made: Made = NOTHING,
 ) -> Expansion | None:
     """Change what the schedule is, from now on (10.2); None if nothing changes.
 
     `changes` are fields of Schedule: those of DEFINING, `module` and `declared`. The phase
     stays: a new rule without a start goes on from the old one's. The count goes on unless
-    `reset_count`. `unfinished` are the unfinished jobs of the schedule: those not started whose
-    occurrence is later than now are cancelled unless `keep_pending`. Raises InvalidRule.
+    `reset_count`. Jobs that have not started and whose occurrence is later than now are cancelled
+    with the rule that made them, unless `keep_pending`. Raises InvalidRule.
     """
+    changes = _in_phase(schedule, changes)
     changed = {name for name in changes if changes[name] != getattr(schedule, name)}
     if not changed and not reset_count:
         return None
     # A new rule or count leaves what is due to the old one; a new policy is for what is due, too.
     is_decided = reset_count or bool(_TIMING & changed)
-    decided = _decided(schedule, now, unfinished) if is_decided else _undecided(schedule, now)
+    decided = _decided(schedule, now, made) if is_decided else _undecided(schedule, now)
     after = _changed(schedule, decided.after, changes, now)
+    counted = {"materialised": [after.materialised, 0]} if reset_count else {}
     if reset_count:
         after = replace(after, materialised=0)
     if after.status is COMPLETED or (schedule.error and not after.error and not after.paused_at):
-        after = replace(after, status=ACTIVE)
+        after = replace(after, status=ACTIVE, paused_at=None, paused_by=None)
     after = advance(after, now if is_decided else after.cursor_at)
-    early = () if keep_pending else [job for job in unfinished if _is_early(job, now)]
+    detail = {**difference(schedule, after), **counted}
+    is_kept = keep_pending or not _TIMING & changed or _is_same_set(schedule, after)
+    early = [] if is_kept else [job for job in made.unfinished if _is_early(job, now)]
     return replace(
-        _noted(decided, after, Action.EDITED, actor, _difference(schedule, after, changed)),
+        _noted(decided, after, Action.EDITED, actor, detail),
         cancelled=(*decided.cancelled, *_called_off(early, now)),
     )
 
@@ -149,22 +150,29 @@ def retire(schedule: Schedule, now: datetime, *, actor: str | None = None) -> Ex
     if schedule.status is RETIRED:
         return None
     after = replace(schedule, status=RETIRED, next_at=None)
+    if schedule.status is not PAUSED:
+        after = replace(after, paused_at=None, paused_by=None)
     return _noted(_undecided(schedule, now), after, Action.RETIRED, actor)
 
 
 def revive(
-    schedule: Schedule, changes: Mapping[str, Any], now: datetime, *, actor: str | None = None
+    schedule: Schedule,
+    changes: Mapping[str, Any],
+    now: datetime,
+    *,
+    actor: str | None = None,
+    made: Made = NOTHING,
 ) -> Expansion:
     """A retired schedule, with `changes` as of `edit`, goes on from now.
 
     What fell due meanwhile is on record as paused. One that somebody had paused stays so.
     """
     _allow(schedule, "revived", RETIRED)
-    decided = _decided(schedule, now, ())
-    changed = _changed(schedule, decided.after, changes, now)
+    decided = _decided(schedule, now, made)
+    changed = _changed(schedule, decided.after, _in_phase(schedule, changes), now)
     status = ACTIVE if changed.paused_at is None else PAUSED
     after = advance(replace(changed, status=status, error=None), now)
-    return _noted(decided, after, Action.REVIVED, actor)
+    return _noted(decided, after, Action.REVIVED, actor, difference(schedule, after))
 
 
 def run_now(schedule: Schedule, now: datetime, *, data: JsonObject | None = None) -> Job:
@@ -173,8 +181,8 @@ def run_now(schedule: Schedule, now: datetime, *, data: JsonObject | None = None
         schedule,
         now,
         now,
-        id=new_id(now),
-        data=schedule.data if data is None else data,
+        job_id=new_id(now),
+        data=data,
         origin=Origin.RUN_NOW,
     )
 
@@ -187,14 +195,16 @@ def backfill(
     *,
     taken: Collection[datetime],
     skips: Sequence[Skip],
+    notes: Sequence[Note] = (),
     actor: str | None = None,
-    unfinished: Sequence[Job] = (),
+    made: Made = NOTHING,
 ) -> Expansion | None:
-    """A job for each occurrence of the current rule in [start, end) that has none (10.3).
+    """A job for each occurrence of the current rule in [start, end) that never had one (10.3).
 
-    `taken` are the occurrences in the window that have a job, `skips` the record. Oldest
-    first; None if every one has its job. Raises InvalidOption if the window ends later than
-    now, or holds more than 10 000 occurrences without a job.
+    What had one that was removed since gets no other: it would run twice. `taken` are the
+    occurrences in the window that have a job, `skips` and `notes` the record. Oldest first; None
+    if every one has, or had, its job. Raises InvalidOption if the window ends later than now, or
+    holds more than 10 000 occurrences without a job.
     """
     if end > now:
         hint = "occurrences to come are not backfilled"
@@ -203,9 +213,12 @@ def backfill(
         raise InvalidOption("to", end.isoformat(), f"is not after {start.isoformat()}")
     rule = series(schedule)
     _refuse_many(rule.count(start, end) - len(set(taken)), start)
-    decided = _decided(schedule, now, unfinished)
-    made = {job.occurrence_at for job in decided.jobs} | set(taken)
-    missing = [at for at in rule.between(start, end) if at not in made]
+    # What a pause holds is left to its end, which may catch up on it.
+    is_at_rest = schedule.status in (PAUSED, RETIRED)
+    decided = _undecided(schedule, now) if is_at_rest else _decided(schedule, now, made)
+    there = {job.occurrence_at for job in decided.jobs} | set(taken)
+    removed = Removed(schedule, notes, skips)
+    missing = [at for at in rule.between(start, end) if at not in there and at not in removed]
     if not missing:
         return None
     _refuse_many(len(missing), start)
@@ -220,7 +233,12 @@ def backfill(
         for at in missing
     )
     detail = {"from": start.isoformat(), "to": end.isoformat(), "jobs": len(jobs)}
-    filled = _filled((*skips, *decided.skips), missing, schedule.rule_since)
+    # Of two about one run, the later.
+    latest = {skip.first_at: skip for skip in (*skips, *decided.skips)}
+    filled = {
+        first_at: _filled(skip, missing, as_of(schedule, notes, first_at))
+        for first_at, skip in latest.items()
+    }
     return replace(
         _noted(decided, _reopened(decided.after, filled), Action.BACKFILLED, actor, detail),
         jobs=(*decided.jobs, *jobs),
@@ -235,21 +253,17 @@ def _refuse_many(wanted: int, start: datetime) -> None:
         raise InvalidOption("from", start.isoformat(), reason, hint)
 
 
-def _filled(
-    skips: Sequence[Skip], missing: Sequence[datetime], since: datetime
-) -> dict[datetime, Skip]:
-    """The record by first instant, with what got a job now; an earlier rule's runs as they are."""
-    latest = {skip.first_at: skip for skip in skips}  # of two about one run, the later
-    return {
-        first_at: _with(skip, missing) if first_at >= since else skip
-        for first_at, skip in latest.items()
-    }
+def _filled(skip: Skip, missing: Sequence[datetime], then: Schedule) -> Skip:
+    """`skip` after what of `missing`, ascending, belongs to it got its jobs.
 
-
-def _with(skip: Skip, missing: Sequence[datetime]) -> Skip:
-    """`skip` after what of `missing`, ascending, lies in it got its jobs."""
-    here = bisect_right(missing, skip.last_at) - bisect_left(missing, skip.first_at)
-    return replace(skip, backfilled=skip.backfilled + here) if here else skip
+    That is what the rule of `then`, when it was skipped, gives: today's may give more between.
+    """
+    first, last = bisect_left(missing, skip.first_at), bisect_right(missing, skip.last_at)
+    if first == last:
+        return skip
+    rule = series(then)
+    here = sum(at in rule for at in missing[first:last])
+    return replace(skip, backfilled=skip.backfilled + here)
 
 
 def _reopened(schedule: Schedule, filled: Mapping[datetime, Skip]) -> Schedule:
@@ -258,18 +272,18 @@ def _reopened(schedule: Schedule, filled: Mapping[datetime, Skip]) -> Schedule:
 
 
 def delete(
-    schedule: Schedule, now: datetime, *, keep_jobs: bool = False, unfinished: Sequence[Job] = ()
+    schedule: Schedule, now: datetime, *, keep_jobs: bool = False, made: Made = NOTHING
 ) -> Expansion:
     """Remove the schedule and its record; jobs that have not started are cancelled (10.6)."""
-    idle = [] if keep_jobs else [job for job in unfinished if _is_untouched(job)]
+    idle = [] if keep_jobs else [job for job in made.unfinished if _is_untouched(job)]
     return Expansion(schedule, schedule, cancelled=_called_off(idle, now), removes=True)
 
 
-def _decided(schedule: Schedule, now: datetime, unfinished: Sequence[Job]) -> Expansion:
+def _decided(schedule: Schedule, now: datetime, made: Made) -> Expansion:
     """Everything due until now, decided as the schedule stands; nothing if its rule is broken."""
     if schedule.error is not None:
         return _undecided(schedule, now)
-    return decide(schedule, now, unfinished)
+    return decide(schedule, now, made)
 
 
 def _undecided(schedule: Schedule, now: datetime) -> Expansion:
@@ -325,26 +339,37 @@ def _is_early(job: Job, now: datetime) -> bool:
     return late and _is_untouched(job)
 
 
+def _in_phase(schedule: Schedule, changes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`changes`, in which an interval without a start has the old rule's, as it was written.
+
+    As written, and not the instant it means: that of a start inside a gap reads otherwise, and
+    the rhythm would be shifted for ever (2.5).
+    """
+    rule, start = changes.get("rule"), schedule.rule.get("start_date")
+    if rule is None or start is None or "every" not in rule or "start_date" in rule:
+        return changes
+    started = {**rule, "start_date": start}
+    try:
+        rule_from_json(started)
+    except InvalidRule:  # it ends before it would start: nothing is to come either way
+        return changes
+    return {**changes, "rule": started}
+
+
 def _changed(
     before: Schedule, after: Schedule, changes: Mapping[str, Any], now: datetime
 ) -> Schedule:
-    """`after` with `changes`; a new rule is in force from now, in the phase of the old one."""
+    """`after` with `changes`; a rule of another set is in force from now, in the old phase."""
     changed = replace(after, **changes)
     if not any(name in changes and changes[name] != getattr(before, name) for name in _TIMING):
+        return changed
+    if _is_same_set(before, changed):
         return changed
     anchor_at = _anchor(before, changed)
     since = max(now, after.cursor_at)
     return replace(changed, anchor_at=anchor_at, rule_since=since, open_skip=None, error=None)
 
 
-def _difference(before: Schedule, after: Schedule, changed: Collection[str]) -> JsonObject:
-    """What an edit changed, as {field: [from, to]}."""
-    return {
-        name: [_plain(getattr(before, name)), _plain(getattr(after, name))]
-        for name in DEFINING
-        if name in changed
-    }
-
-
-def _plain(value: Any) -> Any:
-    return value.total_seconds() if isinstance(value, timedelta) else value
+def _is_same_set(before: Schedule, after: Schedule) -> bool:
+    """Whether another rule gives the same instants: a live limit counts jobs, not instants."""
+    return before.error is None and series(before) == series(after)

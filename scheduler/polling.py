@@ -8,7 +8,12 @@ empty polls. Pure: no clock, no I/O.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+
+WITHIN = timedelta(milliseconds=50)
+"""In what time handlers are to have begun what is leased ahead of free slots."""
+
+MOST_AHEAD = 1000
 
 _FASTER, _SLOWER, _IDLER = 0.8, 1.2, 1.5
 
@@ -46,3 +51,31 @@ class Polling:
     def _at(self, factor: float) -> Polling:
         interval = min(self.max_interval, max(self.min_interval, self.interval * factor))
         return replace(self, interval=interval)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ahead:
+    """How many jobs are leased beyond the free slots, for handlers that end soon.
+
+    At first none; then up to twice as many whenever all that was asked for came and has been begun,
+    as far as their rate lets them begin WITHIN that time. None where the handlers in the slots take
+    longer than that. `stock` is how many waited for a slot at `asked_at`.
+    """
+
+    size: int = 0
+    stock: int = 0
+    asked_at: datetime | None = None
+    was_full: bool = False
+
+    def at(self, now: datetime, *, waiting: int, slots: int) -> Ahead:
+        """What holds at `now`, with so many jobs waiting still, and so many slots."""
+        since = timedelta(0) if self.asked_at is None else now - self.asked_at
+        if since <= timedelta(0):  # as in a frozen test: there is no telling how soon they end
+            return self
+        within = int((self.stock - waiting) * (WITHIN / since))
+        most = max(slots, 2 * self.size) if self.was_full and not waiting else self.size
+        return replace(self, size=min(MOST_AHEAD, most, within) if within >= slots else 0)
+
+    def asked(self, now: datetime, *, stock: int, was_full: bool) -> Ahead:
+        """What holds once jobs were leased at `now`, of which so many wait now."""
+        return replace(self, stock=stock, asked_at=now, was_full=was_full)

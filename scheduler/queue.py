@@ -11,44 +11,51 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
-from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
-from scheduler import clock
 from scheduler.declarations import Change, declare
 from scheduler.declarer import Declarer
 from scheduler.errors import InvalidOption, NaiveTime, StaleSchedule
 from scheduler.events import Event, EventName, Events, Listener
 from scheduler.executor import Executor
 from scheduler.expander import CLOCK_JUMP_PAUSE, ClockWatch, Expander
-from scheduler.handlers import HandlerRunner, Runner
+from scheduler.handlers import MAX_RESULT_BYTES, HandlerRunner, Runner
 from scheduler.ids import new_id
+from scheduler.jobs import Jobs
 from scheduler.logs import logger
-from scheduler.metronome import Metronome
-from scheduler.model import DEFAULT_QUEUE, Job, JsonObject, Outcome, Schedule
+from scheduler.metronome import Metronome, Tick, within
+from scheduler.model import DEFAULT_QUEUE, Job, JsonObject, Outcome, Schedule, replace
+from scheduler.options import check_duration, check_integer, check_name
 from scheduler.polling import Polling
-from scheduler.registry import (
-    JobDefinition,
-    Registry,
-    check_duration,
-    check_integer,
-    check_name,
-    define,
-    marks,
-)
+from scheduler.pruner import Pruner
+from scheduler.registry import JobDefinition, Registry, define, marks
+from scheduler.retention import FOR_EVER, Retention
 from scheduler.rules import Rule, rule_from_json
 from scheduler.rules.zones import zone
 from scheduler.schedules import Schedules
 from scheduler.storage import JobStorage, open_storage
 from scheduler.storage.base import DEFAULT_TTL
+from scheduler.store_clock import COMPARED_EVERY, StoreClock
+from scheduler.transactions import HandlerTransaction
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+    from sqlalchemy.orm import Session
 
 log = logger(__name__)
 
-EXPANDER, EXECUTOR, DECLARER = "expander", "executor", "declarer"
+EXPANDER, EXECUTOR, DECLARER, COMPARER = "expander", "executor", "declarer", "clock"
+PRUNER = "pruner"
 MAX_CONCURRENCY = 10_000
+
+STORE_PATIENCE = timedelta(seconds=3)
+"""How long a store may take, whatever the grace, for what is written when a queue stops."""
+
+_DEFAULT_RETENTION = Retention()
 
 
 class JobQueue:
@@ -59,10 +66,16 @@ class JobQueue:
     `processing_interval` is how often an idle queue looks for jobs that nothing announced;
     with `intelligent_polling` it adapts between `min_interval` and `max_interval`, and the
     concurrency between `concurrency` and `max_concurrency`. `prefetch_batch_size` jobs are
-    leased ahead of free slots. `ttl` is the life of a lease. With `stand_alone` the queue
+    leased ahead of free slots. `ttl` is the life of a lease. With `ageing`, jobs that have been due
+    for so long go before all others, whatever their priority. With `stand_alone` the queue
     expands schedules itself; without, a service elsewhere does. With `every_queue` it
     runs the jobs of all queues, not only its own. `default_timezone` is for rules that name
-    none. Raises InvalidOption naming the option that is out of range.
+    none. A job whose result is more than `max_result_bytes` of JSON fails. `dask_address` is the
+    scheduler of the Dask cluster for jobs with runner="dask", such as tcp://host:8786.
+    `retention` is how long jobs stay after they have ended (None: for ever); what expands
+    schedules removes them. Raises InvalidOption naming the option that is out of range.
+
+    In a `with` it is closed at the end: see `close`.
     """
 
     def __init__(
@@ -83,8 +96,12 @@ class JobQueue:
         load_factor: float = 0.5,
         stand_alone: bool = True,
         every_queue: bool = False,
+        ageing: float | timedelta | None = None,
         ttl: float | timedelta = DEFAULT_TTL,
         default_timezone: str = "UTC",
+        max_result_bytes: int = MAX_RESULT_BYTES,
+        dask_address: str | None = None,
+        retention: Retention | None = _DEFAULT_RETENTION,
     ) -> None:
         self.name = check_name("queue: name", name)
         self.stand_alone = stand_alone
@@ -102,21 +119,30 @@ class JobQueue:
         )
         prefetch = check_integer("queue: prefetch_batch_size", prefetch_batch_size, 0)
         lease_ttl = check_duration("queue: ttl", ttl)
+        longest_wait = None if ageing is None else check_duration("queue: ageing", ageing)
+        self._opened_storage = isinstance(storage, str)
         self.storage = open_storage(storage) if isinstance(storage, str) else storage
         self.registry = Registry() if registry is None else registry
+        self.clock = StoreClock(self.storage.read_clock)
         self._events = Events()
         process = process_name()
+        self._dask_address = dask_address
+        self._max_result_bytes = check_integer("queue: max_result_bytes", max_result_bytes, 1)
         self._runner = self._new_runner()
         self.executor = Executor(
             self.storage,
             start=self.process_job,
             cancel=self._runner.cancel,
             handler_names=lambda: self.registry.names,
-            emit=self._events.emit,
+            limits=lambda: self.registry.limits,
+            retries=self.registry.retries,
+            events=self._events,
             wake=lambda: self._wake(EXECUTOR),
+            clock=self.clock.now,
             polling=polling,
             queue=None if every_queue else self.name,
             prefetch=prefetch,
+            ageing=longest_wait,
             ttl=lease_ttl,
             worker=process,
         )
@@ -129,14 +155,27 @@ class JobQueue:
             declared=self._declared_schedules,
             process=process,
             emit=self._events.emit,
+            now=self.clock.now,
+        )
+        self.pruner = Pruner(
+            self.storage, retention or FOR_EVER, monotonic=lambda: time.monotonic()
         )
         self._is_declared = False
         self._metronome: Metronome | None = None
+        self._stop_listening: Callable[[], None] | None = None
 
     def _new_runner(self) -> Runner:
         """What calls the handlers of `registry`."""
-        # Slots are counted by the executor; the pool only has to be large enough.
-        return HandlerRunner(self.registry, threads=MAX_CONCURRENCY)
+        return HandlerRunner(
+            self.registry,
+            begin=self.begin_transaction,
+            max_result_bytes=self._max_result_bytes,
+            dask_address=self._dask_address,
+        )
+
+    def begin_transaction(self, job: Job) -> HandlerTransaction:
+        """The transaction of an attempt of `job`: what `JobContext.connection` writes in."""
+        return HandlerTransaction(self.storage, job, self.clock.now)
 
     # --- handlers --------------------------------------------------------------------------
 
@@ -146,7 +185,7 @@ class JobQueue:
         With a `rule` it recurs, once `declare` or `start` has written its schedule. Raises
         InvalidOption if the name is another handler's.
         """
-        self.registry.add(define(handler, name=name, **options))
+        self.registry.add(define(handler, options.pop("rule", None), name=name, **options))
 
     def register_marked(self, *handlers: Callable[..., Any]) -> None:
         """Take in functions that carry @job."""
@@ -165,27 +204,62 @@ class JobQueue:
         max_retries: int | None = None,
         timeout: float | timedelta | None = None,
         scheduled_at: datetime | None = None,
+        connection: Connection | Session | None = None,
     ) -> Job:
         """Enqueue a job, to run at once or at `scheduled_at` (aware; in the past: at once).
 
-        What is left open is the handler's own. Returns the job as stored. Raises UnknownName
-        if nobody handles `name`, InvalidData if `data` does not fit the handler, NaiveTime.
+        What is left open is the handler's own. With `connection`, an SQLAlchemy connection or
+        session on the queue's own SQL database, the job is part of the caller's transaction: it
+        is there once that is committed, and never was if it is rolled back; no event tells of
+        it. Returns the job as stored. Raises UnknownName if nobody handles `name`, InvalidData if
+        `data` does not fit the handler, NaiveTime, and NotSupported if there is a `connection`
+        and the storage has no SQL.
+        """
+        [job] = self.add_many(
+            name,
+            [data or {}],
+            priority=priority,
+            max_retries=max_retries,
+            timeout=timeout,
+            scheduled_at=scheduled_at,
+            connection=connection,
+        )
+        return job
+
+    def add_many(
+        self,
+        name: str,
+        data: Iterable[JsonObject],
+        *,
+        priority: int | None = None,
+        max_retries: int | None = None,
+        timeout: float | timedelta | None = None,
+        scheduled_at: datetime | None = None,
+        connection: Connection | Session | None = None,
+    ) -> list[Job]:
+        """Enqueue a job for each of `data`, all or none where the store has transactions.
+
+        Otherwise as `add`; the jobs as stored, in the order of `data`.
         """
         definition = self.registry.get(name)
-        values = dict(data or {})
-        definition.signature.check(values)
-        now = clock.now()
-        job = self._new_job(definition, values, now, scheduled_at)
+        given: dict[str, Any] = {}
         if priority is not None:
-            job = replace(job, priority=check_integer("priority", priority, -(2**31)))
+            given["priority"] = check_integer("priority", priority, -(2**31))
         if max_retries is not None:
-            job = replace(job, max_retries=check_integer("max_retries", max_retries, 0))
+            given["max_retries"] = check_integer("max_retries", max_retries, 0)
         if timeout is not None:
-            job = replace(job, timeout=check_duration("timeout", timeout))
-        self.storage.save_job(job)
-        self._events.emit(Event(EventName.SCHEDULED, now, job))
+            given["timeout"] = check_duration("timeout", timeout)
+        now = self.clock.now()
+        like = self._new_job(definition, now, scheduled_at, given)
+        jobs = [self._filled(definition, like, each) for each in data]
+        if connection is not None:
+            self.storage.save_jobs_in(connection, jobs)
+            return jobs
+        self.storage.save_jobs(jobs)
+        for job in jobs:
+            self._events.tell(EventName.SCHEDULED, now, job)
         self._wake(EXECUTOR)
-        return job
+        return jobs
 
     def schedule(
         self, name: str, data: JsonObject | None, scheduled_at: datetime, **options: Any
@@ -197,7 +271,7 @@ class JobQueue:
         self, name: str, data: JsonObject | None, delay: float | timedelta, **options: Any
     ) -> Job:
         """Enqueue a job to run in `delay` (seconds or a timedelta) from now; as `add`."""
-        due_at = clock.now() + check_duration("delay", delay, zero=True)
+        due_at = self.clock.now() + check_duration("delay", delay, zero=True)
         return self.add(name, data, scheduled_at=due_at, **options)
 
     def add_repeatable(
@@ -270,24 +344,32 @@ class JobQueue:
     def _new_job(
         self,
         definition: JobDefinition,
-        data: JsonObject,
         now: datetime,
         scheduled_at: datetime | None,
+        given: Mapping[str, Any],
     ) -> Job:
+        """A job of `definition` without data, but for the fields that are `given`."""
         if scheduled_at is not None and scheduled_at.tzinfo is None:
             raise NaiveTime("scheduled_at", scheduled_at)
         retries = definition.max_retries
-        return Job(
-            id=new_id(now),
-            name=definition.name,
-            data=data,
-            created_at=now,
-            scheduled_at=now if scheduled_at is None else scheduled_at,
-            queue=definition.queue or self.name,
-            priority=definition.priority,
-            max_retries=self._max_retries if retries is None else retries,
-            timeout=definition.timeout,
-        )
+        fields: dict[str, Any] = {
+            "id": "",
+            "name": definition.name,
+            "created_at": now,
+            "scheduled_at": now if scheduled_at is None else scheduled_at,
+            "queue": definition.queue or self.name,
+            "priority": definition.priority,
+            "max_retries": self._max_retries if retries is None else retries,
+            "timeout": definition.timeout,
+        }
+        return Job(**{**fields, **given})
+
+    def _filled(self, definition: JobDefinition, like: Job, data: JsonObject) -> Job:
+        """A new job like that one, with `data`. Raises InvalidData."""
+        definition.signature.check(data)
+        values = dict(data)
+        job_id, key = new_id(like.created_at), definition.key_for(values)
+        return replace(like, id=job_id, data=values, concurrency_key=key)
 
     # --- what is there ---------------------------------------------------------------------
 
@@ -319,6 +401,16 @@ class JobQueue:
         self._events.remove_listener(event, listener)
 
     @property
+    def jobs(self) -> Jobs:
+        """What may be done to single jobs of this queue's storage."""
+        return Jobs(
+            self.storage,
+            emit=self._events.emit,
+            wake=lambda: self._wake(EXECUTOR),
+            now=self.clock.now,
+        )
+
+    @property
     def schedules(self) -> Schedules:
         """What may be done to the schedules of this queue's storage."""
         return Schedules(
@@ -329,6 +421,7 @@ class JobQueue:
             max_retries=self._max_retries,
             emit=self._events.emit,
             wake=self._wake_all,
+            now=self.clock.now,
         )
 
     # --- running ---------------------------------------------------------------------------
@@ -340,31 +433,93 @@ class JobQueue:
         """
         if self._metronome is not None:
             return
-        duties: dict[str, Callable[[datetime], datetime | None]] = {EXECUTOR: self._execute}
-        if self.stand_alone:
-            if not self._is_declared:
-                self.declare()
-            duties[EXPANDER] = self.expand
-            duties[DECLARER] = self.declarer.tick
-        self._metronome = Metronome(duties)
+        self.clock.compare()
+        if self.stand_alone and not self._is_declared:
+            self.declare()
+        # First what can fail: nothing runs then.
+        self._stop_listening = self.storage.listen(lambda: self._wake(EXECUTOR))
+        parts = (EXECUTOR, EXPANDER) if self.stand_alone else (EXECUTOR,)
+        self._metronome = self.metronome(*parts)
         self._metronome.start()
+
+    def metronome(self, *parts: str) -> Metronome:
+        """What calls the duties of these parts of the queue, in the store's time; not started."""
+        duties: dict[str, Tick] = {COMPARER: self._compare}
+        if EXECUTOR in parts:
+            duties[EXECUTOR] = self._in_store_time(self._execute)
+        if EXPANDER in parts:
+            duties[EXPANDER] = self._in_store_time(self.expand)
+            duties[DECLARER] = self._in_store_time(self.declarer.tick)
+            if not self.pruner.is_idle:
+                duties[PRUNER] = self._in_store_time(self.pruner.tick)
+        return Metronome(duties, was_set=self._was_set)
+
+    def _in_store_time(self, tick: Tick) -> Tick:
+        return lambda _: self.clock.here(tick(self.clock.now()))
+
+    def _compare(self, now: datetime) -> datetime:
+        """Compare the clocks. Where the time that ticks are in moves by it, it is as if set."""
+        if moved := self.clock.compare():
+            self.executor.shift(moved)
+        return now + COMPARED_EVERY
+
+    def _was_set(self, by: timedelta) -> None:
+        """This machine's clock was set: what is measured by it goes on as before."""
+        self.executor.shift(self.clock.was_set(by))
 
     def stop(self, grace: float | timedelta = 30) -> int:
         """Take no new jobs, wait up to `grace` for running ones, give the rest back.
 
-        Returns how many handlers had to be left running: 0 is a clean stop.
+        Returns how many handlers had to be left running: 0 is a clean stop. Raises InvalidOption,
+        and nothing is stopped, if `grace` is none; and StorageUnavailable if the store cannot be
+        reached, or has said nothing three seconds after the grace: the jobs are then rescued
+        when their leases run out.
         """
+        allowed = check_duration("grace", grace, zero=True)
         metronome, self._metronome = self._metronome, None
         if metronome is None:
             return 0
-        metronome.stop()
+        until = time.monotonic() + allowed.total_seconds()
+        metronome.stop(max(allowed, STORE_PATIENCE))
+        left = timedelta(seconds=max(0.0, until - time.monotonic()))
+        # A call that was left behind may hold what the drain needs: it is not waited for, either.
+        return within(left + STORE_PATIENCE, lambda: self._drain(left))
+
+    def _drain(self, grace: timedelta) -> int:
+        """End what a started queue has under way; how many handlers were left running."""
+        stop_listening, self._stop_listening = self._stop_listening, None
         try:
-            left_running = self.executor.drain(check_duration("grace", grace, zero=True))
+            left_running = self.executor.drain(grace)
             self.declarer.stop()
             self._is_declared = False
             return left_running
         finally:
             self._runner.close()
+            if stop_listening is not None:
+                stop_listening()
+
+    def close(self, grace: float | timedelta = 30) -> int:
+        """Stop, and close the storage if the queue was given its URL; otherwise as `stop`.
+
+        The queue is not used afterwards; to close it once more is no error.
+        """
+        try:
+            return self.stop(grace)
+        finally:
+            if self._opened_storage and not self.is_running:
+                within(STORE_PATIENCE, self.storage.close)
+
+    def __enter__(self) -> Self:
+        """The queue itself; it is not started by this."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
     def process_next_batch(self) -> datetime | None:
         """Acquire what is due, start it, settle what ended; when to be called next.
@@ -372,7 +527,7 @@ class JobQueue:
         The loop's one step, called whenever something may be due. Override it to act before or
         after a batch, or to hold batches back; None leaves the next call to the polling.
         """
-        return self.executor.tick(clock.now())
+        return self.executor.tick(self.clock.now())
 
     def process_job(self, job: Job) -> Future[Outcome]:
         """Start the handler of an acquired job; the future of its outcome.
@@ -401,8 +556,11 @@ class JobQueue:
         self._wake(EXECUTOR)
 
     def _execute(self, now: datetime) -> datetime | None:
+        # A subclass may hand back anything; what is no instant leaves it to the polling.
         next_at: object = self.process_next_batch()
-        return next_at if isinstance(next_at, datetime) else now + self.executor.polling.interval
+        if isinstance(next_at, datetime) and next_at.tzinfo is not None:
+            return next_at
+        return now + self.executor.polling.interval
 
     def expand(self, now: datetime) -> datetime | None:
         """Expand what is due; when to be called next. A clock that jumped is looked at twice."""

@@ -15,23 +15,42 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from enum import StrEnum
 from functools import cached_property, partial
 from importlib.machinery import PathFinder
 from importlib.util import find_spec, module_from_spec
+from string import Formatter
 from types import ModuleType
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, Unpack, overload
 
-from scheduler.errors import DiscoveryFailed, InvalidOption, UnknownName
+from scheduler.errors import (
+    DiscoveryFailed,
+    InvalidData,
+    InvalidOption,
+    UnknownName,
+    described,
+)
+from scheduler.flow import Limit
+from scheduler.lifecycle import storable
 from scheduler.model import DEFAULT_CATCH_UP_MAX, DEFAULT_GRACE, CatchUp, JsonObject, Overlap
+from scheduler.options import (
+    POLICIES,
+    JobOptions,
+    RunnerKind,
+    check_choice,
+    check_duration,
+    check_integer,
+    check_key,
+    check_limit,
+    check_name,
+    check_retries,
+)
+from scheduler.retries import DEFAULT_POLICY, RetryPolicy
 from scheduler.rules import Rule, rule_from_json
 from scheduler.signature import Signature, to_json
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
-Choice = TypeVar("Choice", bound=StrEnum)
 _MARK = "__scheduler_jobs__"
-_NAME_LENGTH = 255
-_CENTURY = timedelta(days=36_525)
+_KEY_LENGTH = 255
 
 
 @dataclass(frozen=True)
@@ -46,6 +65,11 @@ class JobDefinition:
     priority: int = 0
     max_retries: int | None = None
     timeout: timedelta | None = None
+    retries: RetryPolicy = DEFAULT_POLICY
+    runner: RunnerKind = RunnerKind.THREAD
+    memory_limit: int | None = None
+    limit: Limit | None = None
+    concurrency_key: str | None = None
     catch_up: CatchUp = CatchUp.LATEST
     grace: timedelta = DEFAULT_GRACE
     catch_up_window: timedelta | None = None
@@ -71,43 +95,32 @@ class JobDefinition:
         """Where the handler stands: `jobs.books.sync_accounts`."""
         return f"{self.module}.{self.function.__qualname__}"
 
+    def key_for(self, data: JsonObject) -> str | None:
+        """The concurrency key of a job with this `data`; None if the jobs have none.
+
+        Raises InvalidData if it is longer than 255 characters, or cannot be made of the data.
+        """
+        if self.concurrency_key is None:
+            return None
+        try:
+            key = storable(self.concurrency_key.format_map(self.signature.defaults | dict(data)))
+        except (ValueError, TypeError, LookupError) as error:  # as "{account:05d}" of a text
+            raise InvalidData("concurrency_key", self.concurrency_key, described(error)) from None
+        if len(key) > _KEY_LENGTH:
+            raise InvalidData("concurrency_key", key, f"is longer than {_KEY_LENGTH} characters")
+        return key
+
 
 @overload
 def job(rule: Handler, /) -> Handler: ...
 @overload
 def job(
-    rule: Rule | Mapping[str, Any] | None = None,
-    /,
-    *,
-    name: str | None = None,
-    data: JsonObject | None = None,
-    queue: str | None = None,
-    priority: int = 0,
-    max_retries: int | None = None,
-    timeout: float | timedelta | None = None,
-    catch_up: str | CatchUp = CatchUp.LATEST,
-    grace: float | timedelta = DEFAULT_GRACE,
-    catch_up_window: float | timedelta | None = None,
-    catch_up_max: int = DEFAULT_CATCH_UP_MAX,
-    overlap: str | Overlap = Overlap.SKIP,
-    jitter: float | timedelta = 0,
+    rule: Rule | Mapping[str, Any] | None = None, /, **options: Unpack[JobOptions]
 ) -> Callable[[Handler], Handler]: ...
 def job(
     rule: Callable[..., Any] | Rule | Mapping[str, Any] | None = None,
     /,
-    *,
-    name: str | None = None,
-    data: JsonObject | None = None,
-    queue: str | None = None,
-    priority: int = 0,
-    max_retries: int | None = None,
-    timeout: float | timedelta | None = None,
-    catch_up: str | CatchUp = CatchUp.LATEST,
-    grace: float | timedelta = DEFAULT_GRACE,
-    catch_up_window: float | timedelta | None = None,
-    catch_up_max: int = DEFAULT_CATCH_UP_MAX,
-    overlap: str | Overlap = Overlap.SKIP,
-    jitter: float | timedelta = 0,
+    **options: Unpack[JobOptions],
 ) -> Any:
     """Declare a function as the handler of a job; with a rule, as a recurring one.
 
@@ -115,6 +128,18 @@ def job(
     back unchanged. `name` is the function's own unless given. `data` is what each occurrence
     passes as keyword arguments. Durations are seconds or timedeltas. `queue` and `max_retries`
     None are those of the JobQueue. A lower `priority` number runs first.
+
+    An attempt that fails or runs past its `timeout` is followed by another, `max_retries` times,
+    after a `backoff`: seconds, a list of them (the last one goes on), a function of the retry's
+    number, or Exponential(…), the default from 1 s to 1 h. With `retry_on`, an exception class or
+    a tuple of them, only those are tried again; those of `give_up_on` never.
+
+    A `def` runs on a thread, or, with `runner="process"`, in a process of its own, which a timeout
+    kills and `memory_limit` (bytes) bounds; with "dask" on a Dask cluster. An `async def` runs on
+    the event loop.
+
+    At most `concurrency` of the job run at a time, on all machines together, and at most `rate`
+    ("10/m") are started; with a `concurrency_key` such as "{account}", of each account.
 
     What was missed while nothing ran, that is more than `grace` ago, runs by `catch_up`: "skip"
     none of it, "latest" the newest, "all" the newest `catch_up_max`; never what is older than
@@ -125,29 +150,11 @@ def job(
     InvalidData.
     """
     if callable(rule) and not isinstance(rule, (Rule, Mapping)):
-        return mark(rule, define(rule, name=None))
+        return mark(rule, define(rule))
     parsed = rule_from_json(rule) if isinstance(rule, Mapping) else rule
 
     def declare(function: Handler) -> Handler:
-        return mark(
-            function,
-            define(
-                function,
-                name=name,
-                rule=parsed,
-                data=dict(data or {}),
-                queue=queue,
-                priority=priority,
-                max_retries=max_retries,
-                timeout=timeout,
-                catch_up=catch_up,
-                grace=grace,
-                catch_up_window=catch_up_window,
-                catch_up_max=catch_up_max,
-                overlap=overlap,
-                jitter=jitter,
-            ),
-        )
+        return mark(function, define(function, parsed, **options))
 
     return declare
 
@@ -165,103 +172,86 @@ def marks(function: object) -> tuple[JobDefinition, ...]:
 
 
 def define(
-    function: Callable[..., Any],
-    *,
-    name: str | None,
-    rule: Rule | None = None,
-    data: JsonObject | None = None,
-    queue: str | None = None,
-    priority: int = 0,
-    max_retries: int | None = None,
-    timeout: float | timedelta | None = None,
-    catch_up: str | CatchUp = CatchUp.LATEST,
-    grace: float | timedelta = DEFAULT_GRACE,
-    catch_up_window: float | timedelta | None = None,
-    catch_up_max: int = DEFAULT_CATCH_UP_MAX,
-    overlap: str | Overlap = Overlap.SKIP,
-    jitter: float | timedelta = 0,
+    function: Callable[..., Any], rule: Rule | None = None, /, **options: Unpack[JobOptions]
 ) -> JobDefinition:
     """A checked definition. Raises InvalidOption or InvalidData, naming what is off."""
+    refused = options.keys() - JobOptions.__annotations__.keys()
+    if refused:
+        raise InvalidOption(
+            "job", min(refused), f"is not one of {', '.join(JobOptions.__annotations__)}"
+        )
+    given: dict[str, Any] = {**options}
+    name = given.pop("name", None)
     if name is None:
         name = getattr(function, "__name__", type(function).__name__)
     what = f"job {check_name('job name', name)}"
     if rule is not None and not isinstance(rule, Rule):
         raise InvalidOption(f"{what}: rule", rule, "is no rule", "use every(…) or its JSON form")
-    to_json(dict(data or {}), f"{what}: data")
-    return JobDefinition(
+    checked = {
+        key: check(f"{what}: {key}", given[key])
+        for key, check in _CHECKS.items()
+        if given.get(key) is not None
+    }
+    to_json(checked.get("data", {}), f"{what}: data")
+    usual = RunnerKind.ASYNCIO if inspect.iscoroutinefunction(function) else RunnerKind.THREAD
+    definition = JobDefinition(
         name=name,
         function=function,
         rule=rule,
-        data=dict(data or {}),
-        queue=None if queue is None else check_name(f"{what}: queue", queue),
-        priority=check_integer(f"{what}: priority", priority, -(2**31), 2**31 - 1),
-        max_retries=None
-        if max_retries is None
-        else check_integer(f"{what}: max_retries", max_retries, 0),
-        timeout=None if timeout is None else check_duration(f"{what}: timeout", timeout),
-        **check_policies(
-            what,
-            catch_up=catch_up,
-            grace=grace,
-            catch_up_window=catch_up_window,
-            catch_up_max=catch_up_max,
-            overlap=overlap,
-            jitter=jitter,
-        ),
+        retries=check_retries(what, given),
+        limit=check_limit(what, given),
+        **{"runner": usual, **checked},
     )
+    _check_runner(what, definition)
+    return definition
 
 
-def check_name(what: str, name: object) -> str:
-    """`name` if it can name a job, a schedule or a queue: 1 to 255 printable characters."""
-    if not isinstance(name, str) or not 1 <= len(name) <= _NAME_LENGTH or not name.isprintable():
-        raise InvalidOption(what, name, "is not 1 to 255 printable characters")
-    return name
+def _check_runner(what: str, definition: JobDefinition) -> None:
+    """Raises InvalidOption if the handler cannot run on what it is to run on."""
+    runner = definition.runner
+    if (runner is RunnerKind.ASYNCIO) != definition.is_async:
+        kind = "an async def" if definition.is_async else "a def"
+        reason = f"is not for {kind}"
+        raise InvalidOption(f"{what}: runner", runner.value, reason, "leave it out")
+    if definition.memory_limit is not None and runner is not RunnerKind.PROCESS:
+        reason = "bounds a process"
+        hint = 'add runner="process"'
+        raise InvalidOption(f"{what}: memory_limit", definition.memory_limit, reason, hint)
+    if runner in (RunnerKind.PROCESS, RunnerKind.DASK) and not _is_importable(definition.function):
+        reason = "runs elsewhere, where the handler is imported by name, and this one cannot be"
+        hint = "make it a function at the top of a module other than the one that is run"
+        raise InvalidOption(f"{what}: runner", runner.value, reason, hint)
 
 
-def check_integer(what: str, value: object, low: int, high: int = 2**31 - 1) -> int:
-    """`value` if it is an integer from `low` to `high`, both inclusive."""
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise InvalidOption(what, value, f"is not an integer from {low} to {high}")
-    return value
+def _is_importable(function: Callable[..., Any]) -> bool:
+    """Whether another process may find `function` by its module and name."""
+    name = getattr(function, "__qualname__", "<none>")
+    return "<" not in name and function.__module__ not in (None, "__main__")
 
 
-def check_duration(what: str, value: object, *, zero: bool = False) -> timedelta:
-    """`value`, seconds or a timedelta, as a timedelta above zero (with `zero`: or zero).
-
-    At most 100 years, so that it can be added to an instant.
-    """
-    try:
-        duration = value if isinstance(value, timedelta) else timedelta(seconds=value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        duration = timedelta(-1)
-    is_refused = isinstance(value, bool) or duration < timedelta(0) or duration > _CENTURY
-    if is_refused or (not zero and not duration):
-        least = "from 0" if zero else "above 0"
-        raise InvalidOption(what, value, f"is not a number of seconds {least} to 100 years")
-    return duration
-
-
-def check_choice(what: str, value: object, choices: type[Choice]) -> Choice:
-    """`value` as one of `choices`."""
-    try:
-        return choices(str(value))
-    except ValueError:
-        raise InvalidOption(what, value, f"is not one of {', '.join(choices)}") from None
-
-
-def check_policies(what: str, **given: Any) -> dict[str, Any]:
-    """The `given` policies of a schedule, each as the model holds it."""
-    return {name: POLICIES[name](f"{what}: {name}", value) for name, value in given.items()}
-
-
-POLICIES: Mapping[str, Callable[[str, Any], Any]] = {
-    "catch_up": partial(check_choice, choices=CatchUp),
-    "grace": partial(check_duration, zero=True),
-    "catch_up_window": lambda what, value: None if value is None else check_duration(what, value),
-    "catch_up_max": partial(check_integer, low=1),
-    "overlap": partial(check_choice, choices=Overlap),
-    "jitter": partial(check_duration, zero=True),
+_CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
+    "data": lambda _, value: dict(value),
+    "queue": check_name,
+    "priority": partial(check_integer, low=-(2**31)),
+    "max_retries": partial(check_integer, low=0),
+    "timeout": check_duration,
+    "runner": partial(check_choice, choices=RunnerKind),
+    "memory_limit": partial(check_integer, low=1, high=2**62),
+    "concurrency_key": check_key,
+    **POLICIES,
 }
+
+
+def _check_key(definition: JobDefinition) -> None:
+    """Raises InvalidOption if the key names what is no parameter."""
+    for _, name, _, _ in Formatter().parse(definition.concurrency_key or ""):
+        if name and name not in definition.signature.names:
+            raise InvalidOption(
+                f"job {definition.name}: concurrency_key",
+                name,
+                "is not a parameter of the job",
+                f"allowed: {', '.join(definition.signature.names) or 'none'}",
+            )
 
 
 class Registry:
@@ -270,6 +260,7 @@ class Registry:
     def __init__(self, definitions: Iterable[JobDefinition] = ()) -> None:
         self._definitions: dict[str, JobDefinition] = {}
         self._names: frozenset[str] = frozenset()
+        self._limits: dict[str, Limit] = {}
         for definition in definitions:
             self.add(definition)
 
@@ -285,8 +276,13 @@ class Registry:
             )
         if definition.rule is not None:
             definition.signature.check(definition.data)
+        if definition.concurrency_key is not None:
+            _check_key(definition)
         self._definitions[definition.name] = definition
         self._names |= {definition.name}
+        self._limits.pop(definition.name, None)
+        if definition.limit is not None:
+            self._limits[definition.name] = definition.limit
 
     def get(self, name: str) -> JobDefinition:
         """The definition of this name. Raises UnknownName, naming what is known."""
@@ -308,6 +304,16 @@ class Registry:
     def names(self) -> frozenset[str]:
         return self._names
 
+    def retries(self, name: str) -> RetryPolicy:
+        """When the jobs of this name are tried again; as usual, where nobody handles them here."""
+        definition = self._definitions.get(name)
+        return DEFAULT_POLICY if definition is None else definition.retries
+
+    @property
+    def limits(self) -> Mapping[str, Limit]:
+        """The limits of the jobs that have one, by name."""
+        return self._limits
+
 
 def discover(modules: Sequence[str]) -> Registry:
     """Import `modules`, packages recursively, and collect what they declare.
@@ -327,7 +333,7 @@ def discover(modules: Sequence[str]) -> Registry:
 
 
 def _walk(name: str) -> Iterator[ModuleType]:
-    module = _import(name)
+    module = import_module(name)
     yield module
     for found in pkgutil.iter_modules(getattr(module, "__path__", ()), f"{name}."):
         if not found.name.endswith(".__main__"):
@@ -342,7 +348,8 @@ def _declared_in(module: ModuleType) -> Iterator[JobDefinition]:
                 yield definition
 
 
-def _import(name: str) -> ModuleType:
+def import_module(name: str) -> ModuleType:
+    """The job module of this name. Raises DiscoveryFailed if it cannot be imported."""
     if not name or not all(part.isidentifier() for part in name.split(".")):
         raise DiscoveryFailed(
             f"module {name!r}: not a module name; write it as Python imports it, such as jobs.books"

@@ -6,8 +6,8 @@ revision check; who loses a race reads again. The command line and HTTP are spel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -16,14 +16,15 @@ from scheduler import clock, operations
 from scheduler.declarations import declare
 from scheduler.errors import InvalidOption, StaleSchedule, UnknownName
 from scheduler.events import Event, EventName
-from scheduler.expander import tell
+from scheduler.expander import made_of, tell
 from scheduler.expansion import (
+    FIRST_INSTANT,
     LATEST_INSTANT,
+    NOTHING,
     TICK,
     Expansion,
+    Made,
     begin,
-    remaining,
-    scheduled,
     series,
 )
 from scheduler.explanation import Evidence, Explanation, explain_moment, span_of
@@ -35,38 +36,22 @@ from scheduler.model import (
     Schedule,
     ScheduleStatus,
     Skip,
-    SkipReason,
 )
-from scheduler.registry import (
-    POLICIES,
-    JobDefinition,
-    Registry,
-    check_duration,
-    check_integer,
-    check_name,
-    check_policies,
-)
+from scheduler.operations import created
+from scheduler.options import POLICIES, check_duration, check_integer, check_name, check_policies
+from scheduler.previews import MOST_PREVIEWED, Previewed, runs, window
+from scheduler.registry import JobDefinition, Registry
 from scheduler.rules import Rule, rule_from_json
 from scheduler.rules.moments import parse_stamp
 from scheduler.rules.zones import parse_moment, zone
 from scheduler.storage import JobStorage
 
-MOST_PREVIEWED = 1000
 _TRIES = 20
 
 RuleData = Rule | Mapping[str, Any]
-Operation = Callable[[Schedule, datetime, list[Job]], Expansion | None]
+Operation = Callable[[Schedule, datetime, Made], Expansion | None]
 OPTIONS = ("queue", "priority", "max_retries", "timeout", *POLICIES)
 """What `add` and `edit` take beside the job, the rule, the zone and the data."""
-
-
-@dataclass(frozen=True, slots=True)
-class Previewed:
-    """One instant of a preview; with `dropped`, it makes no job, for that reason."""
-
-    occurrence_at: datetime
-    scheduled_at: datetime
-    dropped: SkipReason | None = None
 
 
 class Schedules:
@@ -74,10 +59,11 @@ class Schedules:
 
     `registry` knows the jobs that may be scheduled, and their data. `default_timezone`, `queue`
     and `max_retries` are for what neither the call nor the job says. `emit` is told what
-    happened, `wake` that something may be due. Instants are given as datetimes or ISO texts;
-    without an offset they are wall clock in the schedule's zone. `actor` is who does it, for
-    the record. Every verb with a `name` raises UnknownName if there is no such schedule, and with
-    a `revision` StaleSchedule if that is not the stored one.
+    happened, `wake` that something may be due; `now` is the time that the store is in. Instants
+    are given as datetimes or ISO texts; without an offset they are wall clock in the schedule's
+    zone. `actor` is who does it, for the record. Every verb with a `name` raises UnknownName if
+    there is no such schedule, and with a `revision` StaleSchedule if that is not the stored one;
+    InvalidOption for what is no name.
     """
 
     def __init__(
@@ -90,6 +76,7 @@ class Schedules:
         max_retries: int = 3,
         emit: Callable[[Event], None] = lambda event: None,
         wake: Callable[[], None] = lambda: None,
+        now: Callable[[], datetime] = clock.now,
     ) -> None:
         self._storage = storage
         self._registry = registry
@@ -98,12 +85,13 @@ class Schedules:
         self._max_retries = max_retries
         self._emit = emit
         self._wake = wake
+        self._now = now
 
     # --- reading ---------------------------------------------------------------------------
 
     def get(self, name: str) -> Schedule:
         """The schedule of this name."""
-        schedule = self._storage.get_schedule(name)
+        schedule = self._storage.get_schedule(check_name("schedule name", name))
         if schedule is None:
             known = [each.name for each in self._storage.list_schedules()]
             raise UnknownName("schedule", name, known)
@@ -132,6 +120,7 @@ class Schedules:
         data: JsonObject | None = None,
         timezone: str | None = None,
         allow_past: bool = False,
+        actor: str | None = None,
         **options: Any,
     ) -> Schedule:
         """A new schedule that lets `job` recur by `rule`; as stored.
@@ -141,14 +130,55 @@ class Schedules:
         refused, unless `allow_past`: then that one runs at once. Raises StaleSchedule if the
         name is taken, InvalidRule, InvalidData or InvalidOption.
         """
-        definition = self._registry.get(job)
-        changes = self._checked(definition, {"data": data, **options})
-        now = clock.now()
+        new = self._new(
+            self._now(),
+            name,
+            job,
+            rule,
+            timezone=timezone,
+            data=data,
+            allow_past=allow_past,
+            **options,
+        )
+        self._save([new], actor)
+        return new
+
+    def add_many(
+        self, schedules: Iterable[Mapping[str, Any]], *, actor: str | None = None
+    ) -> list[Schedule]:
+        """Many schedules at once, all or none, each given as what `add` takes; as stored.
+
+        In one transaction, and in a fraction of the time. Raises as `add`, for the first that is
+        wrong.
+        """
+        now = self._now()
+        new = [self._new(now, **given) for given in schedules]
+        self._save(new, actor)
+        return new
+
+    def _new(
+        self,
+        now: datetime,
+        name: str,
+        job: str,
+        rule: RuleData,
+        *,
+        timezone: str | None = None,
+        data: JsonObject | None = None,
+        allow_past: bool = False,
+        **options: Any,
+    ) -> Schedule:
+        definition = self._registry.get(check_name("job", job))
+        given = definition.data if data is None else data
+        is_open = {key for key in ("queue", "max_retries") if options.get(key) is None}
+        said = {key: value for key, value in options.items() if key not in is_open}
+        changes = self._checked(definition, {"data": given, **said})
+        parsed = _rule(rule)
         schedule = declare(
             replace(definition, **{key: changes[key] for key in changes.keys() - {"data"}}),
-            _rule(rule),
+            parsed,
             name=check_name("schedule name", name),
-            timezone=self._timezone if timezone is None else zone(timezone).key,
+            timezone=self._zone(parsed.to_json(), timezone),
             queue=self._queue,
             max_retries=self._max_retries,
             module=None,
@@ -158,11 +188,30 @@ class Schedules:
         schedule = replace(schedule, declared=None)
         if schedule.status is ScheduleStatus.COMPLETED:
             schedule = _with_its_last(schedule, allowed=allow_past)
-        if self._storage.get_schedule(name) is not None:
-            raise _taken(name)
-        self._storage.save_schedule(schedule)
-        self._wake()
         return schedule
+
+    def _save(self, new: Sequence[Schedule], actor: str | None) -> None:
+        """Store `new`, and who made them. Raises StaleSchedule for the first name that is taken."""
+        notes = [created(each, actor=_known(actor)) for each in new]
+        self._check_free(new)
+        try:
+            self._storage.save_schedules(new, notes=notes)
+        except StaleSchedule as error:  # another was first with a name, just now
+            lost: StaleSchedule | None = error
+        else:
+            lost = None
+        if lost is not None:
+            self._check_free(new)
+            raise lost
+        self._wake()
+
+    def _check_free(self, new: Sequence[Schedule]) -> None:
+        names = {schedule.name for schedule in new}
+        taken = {each.name for each in self._storage.get_schedules(names)}
+        for schedule in new:
+            if schedule.name in taken or schedule.name not in names:
+                raise _taken(schedule.name)
+            names.remove(schedule.name)
 
     def edit(
         self,
@@ -182,15 +231,15 @@ class Schedules:
         `keep_pending`. Raises InvalidRule, InvalidData or InvalidOption.
         """
 
-        def edited(schedule: Schedule, now: datetime, unfinished: list[Job]) -> Expansion | None:
+        def edited(schedule: Schedule, now: datetime, made: Made) -> Expansion | None:
             return operations.edit(
                 schedule,
                 self._changes(schedule, changes),
                 now,
                 reset_count=reset_count,
                 keep_pending=keep_pending,
-                actor=actor,
-                unfinished=unfinished,
+                actor=_known(actor),
+                made=made,
             )
 
         return self._write(name, edited, revision)
@@ -204,8 +253,8 @@ class Schedules:
         """
         return self._write(
             name,
-            lambda schedule, now, unfinished: operations.pause(
-                schedule, now, actor=actor, unfinished=unfinished
+            lambda schedule, now, made: operations.pause(
+                schedule, now, actor=_known(actor), made=made
             ),
             revision,
         )
@@ -225,8 +274,8 @@ class Schedules:
         """
         return self._write(
             name,
-            lambda schedule, now, unfinished: operations.resume(
-                schedule, now, catch_up=catch_up, actor=actor, unfinished=unfinished
+            lambda schedule, now, made: operations.resume(
+                schedule, now, catch_up=catch_up, actor=_known(actor), made=made
             ),
             revision,
         )
@@ -238,8 +287,10 @@ class Schedules:
         """
         schedule = self.get(name)
         if data is not None:
-            self._registry.get(schedule.job_name).signature.check(data)
-        now = clock.now()
+            definition = self._registry.get(schedule.job_name)
+            definition.signature.check(data)
+            schedule = replace(schedule, concurrency_key=definition.key_for(data))
+        now = self._now()
         job = operations.run_now(schedule, now, data=data)
         self._storage.save_job(job)
         self._emit(Event(EventName.SCHEDULED, now, job))
@@ -260,9 +311,9 @@ class Schedules:
         `end` is not later than now; what is neither due nor decided yet is left to the
         schedule. Raises InvalidOption for more than 10 000 of them, or a window that is none.
         """
-        made: list[Job] = []
+        filled_in: list[Job] = []
 
-        def filled(schedule: Schedule, now: datetime, unfinished: list[Job]) -> Expansion | None:
+        def filled(schedule: Schedule, now: datetime, made: Made) -> Expansion | None:
             first, last = _window(schedule, start, end)
             there = self._storage.get_occurrences(schedule.id, first, last)
             expansion = operations.backfill(
@@ -272,14 +323,15 @@ class Schedules:
                 now,
                 taken=[job.occurrence[1] for job in there if job.occurrence],
                 skips=self._storage.list_skips(schedule.id, first, last),
-                actor=actor,
-                unfinished=unfinished,
+                notes=self._storage.list_notes(schedule.id),
+                actor=_known(actor),
+                made=made,
             )
-            made[:] = [] if expansion is None else expansion.jobs
+            filled_in[:] = [] if expansion is None else expansion.jobs
             return expansion
 
         self._write(name, filled, revision)
-        return [job for job in made if job.sequence is None]
+        return [job for job in filled_in if job.sequence is None]
 
     def delete(self, name: str, *, keep_jobs: bool = False, revision: int | None = None) -> None:
         """Remove a schedule and its record; its jobs that have not started are cancelled.
@@ -288,8 +340,8 @@ class Schedules:
         """
         self._write(
             name,
-            lambda schedule, now, unfinished: operations.delete(
-                schedule, now, keep_jobs=keep_jobs, unfinished=unfinished
+            lambda schedule, now, made: operations.delete(
+                schedule, now, keep_jobs=keep_jobs, made=made
             ),
             revision,
         )
@@ -307,21 +359,28 @@ class Schedules:
     ) -> list[Previewed]:
         """What a schedule, or a rule that is stored nowhere, would run; nothing changes.
 
-        The next `n` (10; at most 1000) occurrences, from the cursor or now, or from `start`; or
-        those of the window [start, end), and with them what calendars and the limit drop from it.
+        The next `n` (10; at most 1000) runs, from `start` if that is later than the cursor; or
+        with `end` what lies in the window [start, end), at most `n` (1000), and with it what is
+        dropped, and why. What is overdue is decided as it would be now. A rule is taken as if it
+        were added now, or at `start` if that is earlier. Raises InvalidRule or InvalidOption.
         """
+        most = 10 if end is None else MOST_PREVIEWED
+        count = most if n is None else check_integer("n", n, 1, MOST_PREVIEWED)
+        now, made = self._now(), NOTHING
         if isinstance(schedule, str):
             schedule = self.get(schedule)
-        elif not isinstance(schedule, Schedule):
-            schedule = self._unsaved(_rule(schedule), timezone)
-        count = 10 if n is None else check_integer("n", n, 1, MOST_PREVIEWED)
-        place = zone(schedule.timezone)
-        first = schedule.cursor_at + TICK
-        if start is not None:
-            first = max(first, parse_moment(start, place, "start"))
-        if end is None:
-            return list(islice(_runs(schedule, first, LATEST_INSTANT), count))
-        return _windowed(schedule, first, parse_moment(end, place, "end"), n)
+        if isinstance(schedule, Schedule):
+            made = made_of(self._storage, [schedule]).get(schedule.id, NOTHING)
+            first = _moment(schedule, start, "from")
+        else:
+            draft = self._draft(_rule(schedule), timezone, now)
+            first = _moment(draft, start, "from")
+            now = min(now, first or now)
+            schedule = begin(replace(draft, created_at=now))
+        last = _moment(schedule, end, "to")
+        if last is None:
+            return list(islice(runs(schedule, now, made, start=first or FIRST_INSTANT), count))
+        return list(islice(window(schedule, now, made, first, last), count))
 
     def explain(self, name: str, at: datetime | str) -> Explanation:
         """Why the schedule did, or did not, run at that moment."""
@@ -334,7 +393,7 @@ class Schedules:
             notes=self._storage.list_notes(schedule.id),
             unfinished=self._storage.get_unfinished_jobs([schedule.id]),
         )
-        return explain_moment(schedule, asked, evidence, now=clock.now())
+        return explain_moment(schedule, asked, evidence, now=self._now())
 
     # --- how -------------------------------------------------------------------------------
 
@@ -347,8 +406,9 @@ class Schedules:
                     f"schedule {name!r}: is at revision {schedule.revision}, not {revision}; "
                     "read it again"
                 )
-            now = clock.now()
-            expansion = operation(schedule, now, self._storage.get_unfinished_jobs([schedule.id]))
+            now = self._now()
+            made = made_of(self._storage, [schedule]).get(schedule.id, NOTHING)
+            expansion = operation(schedule, now, made)
             if expansion is None:
                 return schedule
             [is_written] = self._storage.record_expansions([expansion])
@@ -361,24 +421,29 @@ class Schedules:
     def _changes(self, schedule: Schedule, given: Mapping[str, Any]) -> dict[str, Any]:
         """`given` as fields of the schedule, checked."""
         rest = dict(given)
-        job = rest.pop("job", schedule.job_name)
+        job = check_name("job", rest.pop("job", schedule.job_name))
         changes: dict[str, Any] = {"job_name": job} if job != schedule.job_name else {}
-        rule = rest.pop("rule", None)
-        timezone = rest.pop("timezone", None)
-        if rule is not None:
-            parsed = _rule(rule)
+        if "rule" in rest:
+            parsed = _rule(rest.pop("rule"))
             changes |= {"rule": parsed.to_json(), "timezone": parsed.timezone or schedule.timezone}
-        if timezone is not None:
-            changes["timezone"] = self._zone_for(changes.get("rule", schedule.rule), timezone)
+        if "timezone" in rest:
+            key = zone(rest.pop("timezone")).key
+            changes["timezone"] = self._zone(changes.get("rule", schedule.rule), key)
         if changes.keys() & {"rule", "timezone"}:
             # Refused here and not when it is expanded: with another zone a rule may be empty.
             series(begin(replace(schedule, **changes)))
         definition = self._registry.get(job)
         if "data" not in rest and changes.keys() & {"job_name"}:
             rest["data"] = schedule.data
-        return changes | self._checked(definition, rest)
+        changes |= self._checked(definition, rest)
+        if "data" in changes:
+            changes["concurrency_key"] = definition.key_for(changes["data"])
+        return changes
 
-    def _zone_for(self, rule: Mapping[str, Any], timezone: str) -> str:
+    def _zone(self, rule: Mapping[str, Any], timezone: str | None) -> str:
+        """The zone of a schedule of `rule`: that of the rule, the one given, or the default."""
+        if timezone is None:
+            return str(rule.get("timezone", self._timezone))
         key = zone(timezone).key
         if rule.get("timezone") not in (None, key):
             hint = "change it in the rule"
@@ -390,40 +455,40 @@ class Schedules:
         unknown = given.keys() - {"data", *OPTIONS}
         if unknown:
             raise UnknownName("option", min(unknown), ["job", "rule", "timezone", "data", *OPTIONS])
-        said = {name: value for name, value in given.items() if value is not None}
-        checked = check_policies(
-            "schedule", **{name: said[name] for name in POLICIES & said.keys()}
-        )
-        for name in given.keys() & {"timeout", "catch_up_window"}:
-            checked[name] = None if given[name] is None else check_duration(name, given[name])
-        if "queue" in said:
-            checked["queue"] = check_name("queue", said["queue"])
-        if "priority" in said:
-            checked["priority"] = check_integer("priority", said["priority"], -(2**31))
-        if "max_retries" in said:
-            checked["max_retries"] = check_integer("max_retries", said["max_retries"], 0)
-        if "data" in said:
-            checked["data"] = dict(said["data"])
-            definition.signature.check(checked["data"])
+        policies = {name: given[name] for name in POLICIES & given.keys()}
+        checked = check_policies("schedule", **policies)
+        if "timeout" in given:
+            timeout = given["timeout"]
+            checked["timeout"] = None if timeout is None else check_duration("timeout", timeout)
+        if "queue" in given:
+            checked["queue"] = check_name("queue", given["queue"])
+        if "priority" in given:
+            checked["priority"] = check_integer("priority", given["priority"], -(2**31))
+        if "max_retries" in given:
+            checked["max_retries"] = check_integer("max_retries", given["max_retries"], 0)
+        if "data" in given:
+            definition.signature.check(given["data"])
+            checked["data"] = dict(given["data"])
         return checked
 
-    def _unsaved(self, rule: Rule, timezone: str | None) -> Schedule:
-        now = clock.now()
-        key = rule.timezone or (self._timezone if timezone is None else zone(timezone).key)
-        return begin(
-            Schedule(
-                id="",
-                name="",
-                job_name="",
-                rule=rule.to_json(),
-                timezone=key,
-                anchor_at=now,
-                rule_since=now,
-                cursor_at=now,
-                created_at=now,
-                updated_at=now,
-            )
+    def _draft(self, rule: Rule, timezone: str | None, now: datetime) -> Schedule:
+        """A schedule of `rule` that is stored nowhere, not yet begun."""
+        return Schedule(
+            id="",
+            name="",
+            job_name="",
+            rule=rule.to_json(),
+            timezone=self._zone(rule.to_json(), timezone),
+            anchor_at=now,
+            rule_since=now,
+            cursor_at=now,
+            created_at=now,
+            updated_at=now,
         )
+
+
+def _known(actor: str | None) -> str | None:
+    return None if actor is None else check_name("actor", actor)
 
 
 def _rule(given: RuleData) -> Rule:
@@ -455,30 +520,5 @@ def _window(
     return parse_moment(start, place, "from"), parse_moment(end, place, "to")
 
 
-def _runs(schedule: Schedule, start: datetime, end: datetime) -> Iterator[Previewed]:
-    """What an active schedule runs in [start, end), within what is left of its limit."""
-    if schedule.status is not ScheduleStatus.ACTIVE:
-        return
-    rule, left = series(schedule), remaining(schedule)
-    if left is not None:
-        left -= rule.count(schedule.cursor_at + TICK, start)
-    for at in islice(rule.between(start, end), None if left is None else max(0, left)):
-        yield Previewed(at, scheduled(schedule, at))
-
-
-def _windowed(schedule: Schedule, start: datetime, end: datetime, n: int | None) -> list[Previewed]:
-    """The runs of a window, and what is dropped from it, at most `n` (1000) of all."""
-    rule = series(schedule)
-    runs = {
-        each.occurrence_at: each for each in islice(_runs(schedule, start, end), MOST_PREVIEWED)
-    }
-    idle = SkipReason.PAUSED if schedule.status is not ScheduleStatus.ACTIVE else SkipReason.CAPPED
-    bare = replace(rule, kept_on=(), exceptions=())
-    found = []
-    for at in islice(bare.between(start, end), n or MOST_PREVIEWED):
-        kept = runs.get(at)
-        if kept is None:
-            is_occurrence = rule.last_before_or_at(at) == at
-            kept = Previewed(at, at, idle if is_occurrence else SkipReason.EXCLUDED)
-        found.append(kept)
-    return found
+def _moment(schedule: Schedule, given: datetime | str | None, field: str) -> datetime | None:
+    return None if given is None else parse_moment(given, zone(schedule.timezone), field)

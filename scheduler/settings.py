@@ -12,7 +12,11 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from scheduler.errors import InvalidOption, SchedulerError
+from scheduler.retention import FINISHED, Retention
 from scheduler.rules.zones import zone
+
+_DAY = 24 * 60 * 60
+_CENTURY = 36_525 * _DAY
 
 
 class Settings(BaseSettings):
@@ -27,7 +31,7 @@ class Settings(BaseSettings):
     )
 
     database: str = "sqlite:///scheduler.db"
-    """URL of the store: sqlite:///file, postgresql://user@host/name, memory://."""
+    """URL of the store: sqlite:///file, postgresql://user@host/name and others."""
     modules: Annotated[tuple[str, ...], NoDecode] = ("jobs",)
     """Packages or modules that declare jobs, separated by commas; packages recursively."""
     default_timezone: str = "UTC"
@@ -44,6 +48,18 @@ class Settings(BaseSettings):
     """How often an idle executor looks for jobs that nothing announced."""
     prefetch_batch_size: int = Field(0, ge=0)
     """Jobs leased ahead of free slots."""
+    ageing: float | None = Field(None, gt=0)
+    """Jobs due for so long go before all others, whatever their priority; unset: none do."""
+    max_result_bytes: int = Field(256 * 1024, ge=1, le=2**31 - 1)
+    """How much JSON a handler may return; a job whose result is more fails."""
+    dask_address: str | None = None
+    """The scheduler of the Dask cluster for jobs with runner="dask": tcp://host:8786."""
+    retention_completed: float | None = Field(30 * _DAY, ge=0, le=_CENTURY)
+    """How long a job stays on record after it completed; "forever" keeps it."""
+    retention_failed: float | None = Field(90 * _DAY, ge=0, le=_CENTURY)
+    """How long one stays that failed; "forever" keeps it."""
+    retention_cancelled: float | None = Field(30 * _DAY, ge=0, le=_CENTURY)
+    """How long one stays that was cancelled; "forever" keeps it."""
     shutdown_grace: float = Field(30, ge=0)
     """How long running handlers may go on after a signal to stop."""
     web: bool = True
@@ -64,6 +80,11 @@ class Settings(BaseSettings):
             return value
         return tuple(part.strip() for part in value.split(",") if part.strip())
 
+    @field_validator(*(f"retention_{status}" for status in FINISHED), mode="before")
+    @classmethod
+    def _for_ever(cls, value: object) -> object:
+        return None if value == "forever" else value
+
     @field_validator("default_timezone")
     @classmethod
     def _known_zone(cls, value: str) -> str:
@@ -83,6 +104,14 @@ class Settings(BaseSettings):
     @property
     def lease_ttl(self) -> timedelta:
         return timedelta(seconds=self.ttl)
+
+    @property
+    def retention(self) -> Retention:
+        return Retention(
+            completed=self.retention_completed,
+            failed=self.retention_failed,
+            cancelled=self.retention_cancelled,
+        )
 
 
 class Described(NamedTuple):
@@ -108,12 +137,12 @@ def redacted(url: str) -> str:
     from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError
 
+    from scheduler.storage.sql.dialects import shown
+
     try:
-        parsed = make_url(url)
+        return shown(make_url(url))
     except (ArgumentError, ValueError):
         return "a URL that cannot be read"
-    hidden = {key: "***" for key in parsed.query if "pass" in key.lower()}
-    return parsed.update_query_dict(hidden).render_as_string(hide_password=True)
 
 
 def _one_of(value: str, allowed: tuple[str, ...]) -> str:

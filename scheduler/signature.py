@@ -10,7 +10,7 @@ import functools
 import inspect
 import json
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from types import UnionType
 from typing import Any, get_args, get_origin
@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from scheduler.context import JobContext
-from scheduler.errors import InvalidData, InvalidOption
+from scheduler.errors import InvalidData, InvalidOption, shown
 from scheduler.model import JsonObject
 
 MAX_DEPTH = 100
@@ -61,12 +61,31 @@ class Signature:
         names = (n for n, p in self._parameters.items() if p.annotation is JobContext)
         return next(names, None)
 
+    @property
+    def takes_context(self) -> bool:
+        """Whether the handler asks for a JobContext."""
+        return self._context_name is not None
+
     @cached_property
     def _from_data(self) -> dict[str, inspect.Parameter]:
         return {
             name: parameter
             for name, parameter in self._parameters.items()
             if parameter.kind in _KEYWORD and name != self._context_name
+        }
+
+    @property
+    def names(self) -> list[str]:
+        """The parameters that data fills."""
+        return list(self._from_data)
+
+    @cached_property
+    def defaults(self) -> dict[str, Any]:
+        """What parameters are where data does not say, by name."""
+        return {
+            name: parameter.default
+            for name, parameter in self._from_data.items()
+            if parameter.default is not inspect.Parameter.empty
         }
 
     @cached_property
@@ -93,6 +112,9 @@ class Signature:
 
     def check(self, data: JsonObject) -> None:
         """Return if `data` fits; else raise InvalidData naming the field and the reason."""
+        given: object = data
+        if not isinstance(given, Mapping):
+            raise InvalidData("data", given, "is not a JSON object")
         self._bind(data)
 
     def arguments(self, data: JsonObject, context: JobContext) -> dict[str, Any]:
@@ -105,10 +127,15 @@ class Signature:
             arguments[self._context_name] = context
         return arguments
 
+    @cached_property
+    def _required(self) -> list[str]:
+        return [name for name in self._from_data if name not in self.defaults]
+
     def _bind(self, data: JsonObject) -> dict[str, Any]:
-        self._refuse_unknown(data)
-        for name, parameter in self._from_data.items():
-            if name not in data and parameter.default is inspect.Parameter.empty:
+        if data:
+            self._refuse_unknown(data)
+        for name in self._required:
+            if name not in data:
                 raise InvalidData(
                     f"data: {name}", "", f"is missing, and job {self._job_name} needs it"
                 )
@@ -168,7 +195,8 @@ def _true_type(annotation: Any) -> Any:
 def to_json(value: Any, field: str) -> str:
     """`value` as JSON text, in ASCII.
 
-    Raises InvalidData if it is none (a set, NaN, an object) or nests deeper than MAX_DEPTH.
+    Raises InvalidData if it is none (a set, NaN, an object), naming where in it that stands, or
+    if it nests deeper than MAX_DEPTH.
     """
     if value is None:
         return "null"
@@ -177,7 +205,26 @@ def to_json(value: Any, field: str) -> str:
     try:
         return json.dumps(value, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise InvalidData(field, value, "is not JSON", str(error)) from None
+        place, culprit = _not_json(value)
+        raise InvalidData(f"{field}{place}", culprit, "is not JSON", str(error)) from None
+
+
+def _not_json(value: Any) -> tuple[str, Any]:
+    """Where in `value`, which is not JSON, the first part that is not stands; and that part."""
+    match value:
+        case dict():
+            inner: Iterable[tuple[str, Any]] = ((f".{key}", each) for key, each in value.items())
+        case list() | tuple():
+            inner = ((f"[{index}]", each) for index, each in enumerate(value))
+        case _:
+            return "", value
+    for place, each in inner:
+        try:
+            json.dumps(each, allow_nan=False)
+        except (TypeError, ValueError):
+            further, culprit = _not_json(each)
+            return shown(place) + further, culprit
+    return "", value
 
 
 def _is_deeper(value: Any, levels: int) -> bool:

@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from scheduler.model import Job, Note, Origin, Schedule, ScheduleStatus, Skip
+from scheduler.model import Attempt, Job, Note, Origin, Schedule, ScheduleStatus, Skip
 
 if TYPE_CHECKING:
     from scheduler.explanation import Explanation
-    from scheduler.schedules import Previewed
+    from scheduler.previews import Previewed
 
 _ACTIVE = ScheduleStatus.ACTIVE
 
@@ -27,12 +27,18 @@ def instant(moment: datetime | None) -> str | None:
 
 
 def local(moment: datetime | None, zone: str = "UTC") -> str:
-    """`moment` as a person reads it in `zone`: `2026-03-29 03:00:00 CEST`; "" for None."""
+    """`moment` as a person reads it in `zone`: `2026-03-29 03:00:00 CEST`; "" for None.
+
+    In UTC where the zone's clock shows a year that does not exist.
+    """
     if moment is None:
         return ""
     place = ZoneInfo(zone)
-    # Not moment.astimezone(place): in time that freezegun froze, that forgets the fold.
-    there = place.fromutc(moment.astimezone(UTC).replace(tzinfo=place))
+    try:
+        # Not moment.astimezone(place): in time that freezegun froze, that forgets the fold.
+        there = place.fromutc(moment.astimezone(UTC).replace(tzinfo=place))
+    except OverflowError:
+        there = moment.astimezone(UTC)
     fraction = f".{there.microsecond:06d}".rstrip("0") if there.microsecond else ""
     return f"{there:%Y-%m-%d %H:%M:%S}{fraction} {there:%Z}"
 
@@ -57,6 +63,7 @@ def job_view(job: Job) -> dict[str, Any]:
         "retry_count": job.retry_count,
         "max_retries": job.max_retries,
         "timeout": seconds(job.timeout),
+        "concurrency_key": job.concurrency_key,
         "result": job.result,
         "error": job.error,
         "schedule_id": job.schedule_id,
@@ -70,6 +77,20 @@ def job_view(job: Job) -> dict[str, Any]:
         "repeat": None if job.repeat is None else dict(job.repeat),
         "worker": job.worker,
         "lease_expires_at": instant(job.lease.expires_at) if job.lease else None,
+    }
+
+
+def attempt_view(attempt: Attempt) -> dict[str, Any]:
+    """`attempt` as a JSON object."""
+    return {
+        "number": attempt.number,
+        "started_at": instant(attempt.started_at),
+        "ended_at": instant(attempt.ended_at),
+        "worker": attempt.worker,
+        "ending": attempt.ending.value,
+        "error": attempt.error,
+        "traceback": attempt.traceback,
+        "log": list(attempt.log),
     }
 
 
@@ -94,6 +115,7 @@ def schedule_view(schedule: Schedule) -> dict[str, Any]:
         "catch_up_max": schedule.catch_up_max,
         "overlap": schedule.overlap.value,
         "jitter": seconds(schedule.jitter),
+        "concurrency_key": schedule.concurrency_key,
         "module": schedule.module,
         "paused_at": instant(schedule.paused_at),
         "paused_by": schedule.paused_by,
@@ -144,11 +166,11 @@ def explanation_view(explanation: Explanation) -> dict[str, Any]:
     }
 
 
-def preview_view(previewed: Previewed, zone: str) -> dict[str, Any]:
-    """`previewed` as a JSON object, its local time that of `zone`."""
+def preview_view(previewed: Previewed) -> dict[str, Any]:
+    """`previewed` as a JSON object."""
     return {
         "occurrence_at": instant(previewed.occurrence_at),
-        "local": local(previewed.occurrence_at, zone),
+        "local": local(previewed.occurrence_at, previewed.timezone),
         "scheduled_at": instant(previewed.scheduled_at),
         "dropped": previewed.dropped and previewed.dropped.value,
     }

@@ -33,8 +33,8 @@ def fleet(number: int) -> Iterator[JobDefinition]:
     for place in range(number):
         yield define(
             _nothing,
+            rule_from_json({"timezone": draw.choice(ZONES), **_rule(draw)}),
             name=f"job-{place:05}",
-            rule=rule_from_json({"timezone": draw.choice(ZONES), **_rule(draw)}),
             catch_up=draw.choice(("skip", "latest", "latest", "all")),
             catch_up_max=draw.choice((2, 100)),
             catch_up_window=draw.choice((None, None, 86_400)),

@@ -7,11 +7,16 @@ database. Ends when its stdin does.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
+from concurrent.futures import Future
+from itertools import count
+from typing import Any
 
-from scheduler import JobContext, JobQueue, open_storage
+from scheduler import Job, JobContext, JobQueue, JobStorage, open_storage
 from scheduler.metronome import Metronome
+from scheduler.model import Outcome
 
 CONCURRENCY = 20
 
@@ -30,6 +35,48 @@ def execute() -> None:
     queue.register("mark", handler)
     queue.start()
     print("ready", flush=True)
+    sys.stdin.read()
+    assert queue.stop(grace=20) == 0
+    queue.storage.close()
+
+
+class StandingStill(JobQueue):
+    """Stands still before the job of a number, in no transaction, until told to go on."""
+
+    def __init__(self, storage: JobStorage, number: int, **options: Any) -> None:
+        super().__init__(storage, concurrency=1, **options)
+        self._number = number
+        self._jobs = count(1)
+
+    def process_job(self, job: Job) -> Future[Outcome]:
+        if next(self._jobs) == self._number:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return super().process_job(job)
+
+
+def mark_each() -> None:
+    """Run jobs called "mark", each leaving its id and attempt, until stdin ends.
+
+    With a number, one at a time, and standing still before that one.
+    """
+
+    def handler(ctx: JobContext) -> None:
+        os.write(1, f"{ctx.job.id} {ctx.attempt}\n".encode())
+
+    storage, number = open_storage(sys.argv[2]), sys.argv[4:]
+    options: dict[str, Any] = {
+        "stand_alone": False,
+        "processing_interval": 0.2,
+        "ttl": float(sys.argv[3]),
+    }
+    queue = (
+        StandingStill(storage, int(number[0]), **options)
+        if number
+        else JobQueue(storage, concurrency=CONCURRENCY, **options)
+    )
+    queue.register("mark", handler)
+    print("ready", flush=True)  # before the first line of a handler
+    queue.start()
     sys.stdin.read()
     assert queue.stop(grace=20) == 0
     queue.storage.close()
@@ -63,6 +110,8 @@ if __name__ == "__main__":
     match sys.argv[1]:
         case "executor":
             execute()
+        case "marker":
+            mark_each()
         case "expander":
             expand()
         case "hung-executor":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -32,5 +33,18 @@ def blocks() -> list[Block]:
 
 def block(section: str, language: str) -> str:
     """The text of the one block of this language under this heading."""
-    (text,) = (each.text for each in blocks() if each[:2] == (section, language))
+    (text,) = blocks_of(section, language)
     return text
+
+
+def blocks_of(section: str, language: str) -> list[str]:
+    """The texts of the blocks of this language under this heading, in order."""
+    return [each.text for each in blocks() if each[:2] == (section, language)]
+
+
+def shown(name: str) -> Any:
+    """The module of this file name, as a Python block shows it, executed."""
+    (text,) = (each.text for each in blocks() if each.text.startswith(f"# {name}\n"))
+    module = ModuleType(name.removesuffix(".py"))
+    exec(compile(text, f"README.md: {name}", "exec"), vars(module))  # noqa: S102
+    return module

@@ -16,15 +16,18 @@ ROOT = Path(scheduler.__file__).parent
 
 FLOORS = [
     {"errors", "clock", "logs"},
-    {"ids", "rules", "polling"},
+    {"capture", "faults", "ids", "rules", "polling", "retries", "store_clock"},
     {"model"},
-    {"context", "lifecycle", "events", "views"},
-    {"expansion"},
-    {"signature", "storage", "operations", "explanation"},
-    {"registry"},
-    {"declarations", "handlers", "expander", "executor", "metronome"},
-    {"declarer", "schedules"},
-    {"queue", "settings"},
+    {"context", "flow", "lifecycle", "events", "views"},
+    {"expansion", "history", "options"},
+    {"retention"},
+    {"signature", "storage", "operations", "explanation", "previews"},
+    {"registry", "settling", "jobs"},
+    {"transactions"},
+    {"declarations", "handlers", "expander", "metronome", "pruner"},
+    {"slots"},
+    {"declarer", "executor", "schedules"},
+    {"commands", "queue", "settings"},
     {"web", "testing"},
     {"service"},
     {"cli"},
@@ -32,7 +35,21 @@ FLOORS = [
 ]
 """Lowest first; files of one floor do not know each other, but a package is one room."""
 
-PURE = {"rules", "model", "lifecycle", "expansion", "operations", "polling", "declarations"}
+PURE = {
+    "rules",
+    "model",
+    "lifecycle",
+    "flow",
+    "options",
+    "expansion",
+    "history",
+    "retention",
+    "operations",
+    "explanation",
+    "previews",
+    "polling",
+    "declarations",
+}
 """Rooms that read no clock and do no I/O."""
 
 
@@ -99,10 +116,11 @@ def test_only_the_clock_reads_the_wall_clock() -> None:
     assert readers == ["clock.py"]
 
 
-def test_importing_the_package_loads_no_driver_web_or_migration_tool() -> None:
+def test_importing_the_package_loads_no_driver_web_migration_or_test_tool() -> None:
     code = (
-        "import sys, scheduler, scheduler.cli.app;"
-        "heavy = {'alembic', 'fastapi', 'uvicorn', 'psycopg', 'sqlalchemy', 'pydantic', 'rich'};"
+        "import sys, scheduler, scheduler.cli.app, scheduler.testing;"
+        "heavy = {'alembic', 'fastapi', 'uvicorn', 'psycopg', 'redis', 'sqlalchemy', 'pydantic',"
+        "  'rich', 'pytest', 'freezegun'};"
         "print(sorted(heavy & set(sys.modules)))"
     )
 

@@ -6,7 +6,7 @@ import tomllib
 from .readme import ROOT
 
 PIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[0-9][0-9A-Za-z.]*")
-UNTESTED = {"mysql", "mssql", "redis"}
+UNTESTED = {"mysql"}
 
 
 def normal(name: str) -> str:

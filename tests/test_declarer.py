@@ -17,8 +17,7 @@ from scheduler.registry import Registry, define
 from scheduler.rules import every
 from scheduler.schedules import Schedules
 from scheduler.storage.memory import MemoryStorage
-
-from .values import NOON
+from scheduler.testing.values import NOON
 
 WORK = define(lambda: None, name="work")
 
@@ -162,6 +161,17 @@ def test_a_hand_edit_stays_until_the_code_says_something_new(
     assert table(storage) == {"s": "9"}
     assert Process(storage, "c", {"s": 6}).start() == ["s changed"]
     assert table(storage) == {"s": "6"}
+
+
+def test_who_declared_a_schedule_is_on_record(
+    storage: MemoryStorage, frozen: FrozenDateTimeFactory
+) -> None:
+    process = Process(storage, "a", {"s": 5, "t": 7})
+    process.start()
+    process.start()
+    for schedule in storage.list_schedules():
+        [note] = storage.list_notes(schedule.id)
+        assert (note.action, note.actor, note.revision) == ("created", "deploy", 1)
 
 
 def test_a_plan_writes_nothing(storage: MemoryStorage, frozen: FrozenDateTimeFactory) -> None:

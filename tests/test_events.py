@@ -6,7 +6,7 @@ import pytest
 
 from scheduler.errors import UnknownName
 from scheduler.events import Event, EventName, Events
-from tests.values import NOON
+from scheduler.testing.values import NOON
 
 
 @pytest.mark.parametrize("name", EventName)

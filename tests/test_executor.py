@@ -16,14 +16,36 @@ from typing import Any
 import pytest
 from freezegun import freeze_time
 
+from scheduler import clock, lifecycle
 from scheduler.errors import StorageError, StorageUnavailable
 from scheduler.events import Event, EventName, Events
-from scheduler.executor import EXPANSION_PATIENCE, EXPANSION_PAUSE, Executor
-from scheduler.model import Completed, Failed, Job, JobStatus, Lease, Outcome, Settlement
+from scheduler.executor import (
+    EXPANSION_PATIENCE,
+    EXPANSION_PAUSE,
+    LONGEST_WAIT_AHEAD,
+    LOOK,
+    Executor,
+)
+from scheduler.flow import Limit
+from scheduler.jobs import Jobs
+from scheduler.model import (
+    Attempt,
+    Cancelled,
+    Committed,
+    Completed,
+    Ending,
+    Failed,
+    Job,
+    JobStatus,
+    Lease,
+    Outcome,
+    Settlement,
+)
 from scheduler.polling import Polling
+from scheduler.retries import Exponential, RetryPolicy
 from scheduler.storage import JobStorage
 from scheduler.storage.memory import MemoryStorage
-from tests.values import MINUTE, NOON, SECOND, a_job, a_schedule
+from scheduler.testing.values import MINUTE, NOON, SECOND, a_job, a_schedule
 
 TTL = timedelta(seconds=30)
 INTERVAL = timedelta(seconds=5)
@@ -40,6 +62,9 @@ class Bench:
         prefetch: int = 0,
         start: Callable[[Job], Any] | None = None,
         names: Collection[str] = ("work",),
+        retries: RetryPolicy = RetryPolicy(backoff=Exponential(jitter=0)),  # noqa: B008 - frozen
+        limits: Mapping[str, Limit] | None = None,
+        ageing: timedelta | None = None,
         **polling: Any,
     ) -> None:
         self.storage = storage or MemoryStorage()
@@ -56,13 +81,17 @@ class Bench:
             start=start or self._start,
             cancel=self.cancelled.append,
             handler_names=lambda: names,
-            emit=self.events.emit,
+            limits=lambda: limits or {},
+            retries=lambda _: retries,
+            events=self.events,
             wake=self.woken.set,
+            clock=clock.now,
             polling=Polling(
                 interval=INTERVAL, concurrency=concurrency, **{"max_concurrency": 10, **polling}
             ),
             queue="default",
             prefetch=prefetch,
+            ageing=ageing,
             ttl=TTL,
             worker="here:1:ab",
         )
@@ -71,6 +100,10 @@ class Bench:
         self.started.append(job)
         self.futures[job.id] = Future()
         return self.futures[job.id]
+
+    def use(self, storage: JobStorage) -> None:
+        """Go on with another storage."""
+        self.storage = self.executor._storage = self.executor._settler._storage = storage
 
     def add(self, n: int = 1, **given: Any) -> list[Job]:
         jobs = [a_job(**given) for _ in range(n)]
@@ -96,6 +129,9 @@ class Bench:
 
     def events_of(self, job: Job) -> list[str]:
         return [each.name.value for each in self.told if each.job and each.job.id == job.id]
+
+
+MILLISECOND = timedelta(milliseconds=1)
 
 
 # --- slots ----------------------------------------------------------------------------------
@@ -184,12 +220,12 @@ def test_a_full_batch_asks_again_at_once() -> None:
     """There may be more, but only free slots ask."""
     bench = Bench(concurrency=2)
     bench.add(2)
-    assert bench.tick() == TTL / 3  # full: next is the renewal
+    assert bench.tick() == LOOK  # full: next is the look whether they are still wanted
     bench.executor.polling = replace(bench.executor.polling, concurrency=3)
     bench.add(1)
     bench.end(bench.started[0])
     bench.end(bench.started[1])
-    assert bench.tick() == INTERVAL
+    assert bench.tick() == LOOK
 
 
 @pytest.mark.parametrize(
@@ -223,8 +259,8 @@ def test_an_executor_is_awake_when_a_schedule_is_due() -> None:
 def test_a_deadline_is_when_the_executor_wakes() -> None:
     """Whatever else is further off."""
     bench = Bench(concurrency=1)
-    bench.add(timeout=timedelta(seconds=3))
-    assert bench.tick() == timedelta(seconds=3)
+    bench.add(timeout=timedelta(seconds=0.3))
+    assert bench.tick() == timedelta(seconds=0.3)
 
 
 # --- prefetch -------------------------------------------------------------------------------
@@ -244,6 +280,7 @@ def test_jobs_are_leased_ahead_of_free_slots() -> None:
     assert [job.id for job in bench.started] == [jobs[0].id, jobs[1].id]
 
 
+@freeze_time(NOON)
 def test_the_buffer_is_refilled_when_it_runs_low() -> None:
     """Not for every job that leaves it: a batch is cheaper than its jobs one by one."""
     bench = Bench(concurrency=1, prefetch=3)
@@ -254,7 +291,67 @@ def test_the_buffer_is_refilled_when_it_runs_low() -> None:
         bench.end(job)
         bench.tick()
         asked.append(bench.storage.count_jobs()[JobStatus.PENDING])
-    assert asked == [5, 5, 2, 2]
+    assert asked == [5, 3, 3, 1]
+
+
+@freeze_time(NOON)
+def test_a_slot_goes_on_to_the_next_job_as_soon_as_it_is_free() -> None:
+    """Where the handler ended, without a tick in between."""
+    bench = Bench(concurrency=1, prefetch=1)
+    first, second = bench.add(2)
+    bench.tick()
+    bench.end(first)
+    assert [job.id for job in bench.started] == [first.id, second.id]
+    assert bench.status(first, second) == ["processing", "processing"]
+
+
+@freeze_time(NOON)
+def test_handlers_that_are_done_at_once_are_called_one_after_the_other() -> None:
+    """However many of them wait: none is called from within another."""
+    bench = Bench(concurrency=1, prefetch=2999, start=_future_of(None))
+    jobs = bench.add(3000)
+    bench.tick()
+    bench.tick()
+    assert set(bench.status(*jobs)) == {"completed"}
+
+
+def test_no_job_that_waits_is_begun_after_its_lease_ran_out() -> None:
+    """It may be another's by now."""
+    bench = Bench(concurrency=1, prefetch=1)
+    first, _ = bench.add(2)
+    bench.tick()
+    with freeze_time(NOON + TTL):
+        bench.end(first)
+    assert [job.id for job in bench.started] == [first.id]
+
+
+def test_nothing_is_leased_ahead_where_there_are_limits() -> None:
+    """A start counts from the lease on."""
+    bench = Bench(concurrency=2, limits={"other": Limit(concurrency=1)})
+    jobs = bench.add(8)
+    bench.tick()
+    bench.end(jobs[0])
+    bench.end(jobs[1])
+    bench.tick(MILLISECOND)
+    assert bench.executor.held == 2
+
+
+def test_what_ends_soon_is_leased_ahead_without_being_asked() -> None:
+    """And given back when it has to wait all the same."""
+    bench = Bench(concurrency=2)
+    jobs = bench.add(8)
+    bench.tick()
+    assert bench.executor.held == 2
+    bench.end(jobs[0])
+    bench.end(jobs[1])
+    bench.tick(MILLISECOND)
+    assert bench.status(*jobs) == ["completed"] * 2 + ["processing"] * 4 + ["pending"] * 2
+    assert [job.id for job in bench.started] == [job.id for job in jobs[:4]]
+    waited = MILLISECOND + LONGEST_WAIT_AHEAD
+    assert bench.tick(MILLISECOND) == waited
+    bench.tick(waited)
+    assert bench.status(*jobs) == ["completed"] * 2 + ["processing"] * 2 + ["pending"] * 4
+    assert [bench.stored(job).retry_count for job in jobs[4:6]] == [0, 0]
 
 
 # --- retries --------------------------------------------------------------------------------
@@ -400,10 +497,10 @@ def test_leases_are_renewed_at_a_third_of_their_life() -> None:
     """Those of running and of waiting jobs, together."""
     bench = Bench(concurrency=1, prefetch=1)
     running, waiting = bench.add(2)
-    assert bench.tick() == TTL / 3
+    bench.tick()
     bench.tick(TTL / 3 - SECOND)
     assert [_expiry(bench, job) for job in (running, waiting)] == [TTL, TTL]
-    assert bench.tick(TTL / 3) == 2 * TTL / 3
+    bench.tick(TTL / 3)
     assert [_expiry(bench, job) for job in (running, waiting)] == [TTL / 3 + TTL] * 2
 
 
@@ -416,7 +513,7 @@ def _expiry(bench: Bench, job: Job) -> timedelta:
 def test_a_handler_may_run_longer_than_a_lease() -> None:
     """As long as its executor lives, nobody else gets the job."""
     bench, other = Bench(), Bench()
-    other.storage = other.executor._storage = bench.storage
+    other.use(bench.storage)
     [job] = bench.add()
     at = timedelta(0)
     while at < 5 * TTL:
@@ -464,6 +561,70 @@ def test_a_waiting_job_whose_lease_is_lost_is_not_started() -> None:
     bench.end(first)
     bench.tick(TTL / 3)
     assert [job.id for job in bench.started] == [first.id]
+
+
+def called_off_and_tried_again(bench: Bench, job: Job) -> None:
+    """By somebody elsewhere, of whom this executor hears nothing."""
+    jobs = Jobs(bench.storage, now=lambda: NOON)
+    jobs.cancel(job.id)
+    jobs.retry(job.id)
+
+
+def test_a_job_tried_again_ends_the_attempt_that_still_runs_here() -> None:
+    """Its handler is told, and keeps its slot until it ends."""
+    bench = Bench(concurrency=2)
+    [job] = bench.add()
+    bench.tick()
+    old = bench.futures[job.id]
+    called_off_and_tried_again(bench, job)
+    bench.tick()
+    assert [each.id for each in bench.started] == [job.id, job.id]
+    assert bench.cancelled == [job.id]
+    assert (bench.executor.running, bench.executor.held) == (2, 1)
+    old.set_result(Completed("old"))
+    bench.end(job, Completed("new"))
+    bench.tick()
+    assert bench.stored(job).result == "new"
+
+
+def test_a_job_tried_again_while_it_waits_here_runs_once() -> None:
+    """The lease that it was first taken under is of no use any more."""
+    bench = Bench(concurrency=1, prefetch=2)
+    first, second = bench.add(2)
+    bench.tick()
+    called_off_and_tried_again(bench, second)
+    for job in (first, second):
+        bench.tick(LOOK)
+        bench.end(job)
+    bench.tick(LOOK)
+    assert [each.id for each in bench.started] == [first.id, second.id]
+    assert bench.status(first, second) == ["completed", "completed"]
+
+
+def test_a_waiting_job_that_was_called_off_is_not_started() -> None:
+    """That is seen within a second, long before its lease is renewed."""
+    bench = Bench(concurrency=1, prefetch=1)
+    first, second = bench.add(2)
+    bench.tick()
+    Jobs(bench.storage, now=lambda: NOON).cancel(second.id)
+    assert bench.tick() == LOOK
+    bench.tick(LOOK)
+    bench.end(first)
+    bench.tick(LOOK)
+    assert [job.id for job in bench.started] == [first.id]
+
+
+def test_what_a_handler_committed_is_told_though_its_lease_is_gone() -> None:
+    """It is gone by that, and a look between the commit and its return finds so."""
+    bench = Bench()
+    [job] = bench.add()
+    bench.tick()
+    done = lifecycle.complete(bench.stored(job), "written", now=NOON)
+    bench.storage.update_job(done)
+    bench.tick(LOOK)
+    bench.end(job, Committed(done))
+    bench.tick(LOOK)
+    assert bench.events_of(job) == ["started", "lease-lost", "completed"]
 
 
 def test_an_outcome_under_a_lost_lease_is_dropped() -> None:
@@ -668,7 +829,7 @@ def test_what_ends_at_the_last_moment_of_the_grace_counts() -> None:
 
     storage = Meanwhile()
     storage.save_jobs([first, second])
-    bench.storage = bench.executor._storage = storage
+    bench.use(storage)
     bench.tick()
     bench.end(first)
     assert bench.executor.drain(timedelta(0)) == 0
@@ -764,3 +925,193 @@ def test_polling_adapts_and_tells() -> None:
     assert bench.tick() == 1.5 * SECOND
     [told] = [each for each in bench.told if each.name is EventName.POLLING_INTERVAL_UPDATED]
     assert dict(told.detail) == {"interval": 1.5, "concurrency": 1}
+
+
+# --- on record, called off, set clocks ------------------------------------------------------
+
+
+def test_each_attempt_that_fails_is_on_record() -> None:
+    """With its number, who ran it, from when to when, and what was said."""
+    bench = Bench()
+    [job] = bench.add(max_retries=1)
+    bench.tick()
+    trace = "Traceback: boom"
+    with freeze_time(NOON + 2 * SECOND):
+        bench.end(job, Failed("boom", trace, log=("trying",)))
+    bench.tick(2.5 * SECOND)
+    bench.tick(4 * SECOND)
+    with freeze_time(NOON + 5 * SECOND):
+        bench.end(job, Completed("done"))
+    bench.tick(6 * SECOND)
+    stored = bench.stored(job)
+    first, second = lifecycle.attempts(stored, bench.storage.list_attempts([job.id]))
+    assert first == Attempt(
+        job_id=job.id,
+        number=1,
+        started_at=NOON,
+        ended_at=NOON + 2 * SECOND,
+        worker="here:1:ab",
+        ending=Ending.FAILED,
+        error="boom",
+        traceback=trace,
+        log=("trying",),
+    )
+    assert (second.number, second.ending, second.error) == (2, Ending.COMPLETED, None)
+    assert (second.started_at, second.ended_at) == (NOON + 4 * SECOND, NOON + 5 * SECOND)
+
+
+def test_a_completed_attempt_is_told_by_its_job_unless_it_logged() -> None:
+    """Nothing is written twice."""
+    bench = Bench()
+    silent, loud = bench.add(2)
+    bench.tick()
+    bench.end(silent)
+    bench.end(loud, Completed(log=("a line",)))
+    bench.tick(SECOND)
+    [recorded] = bench.storage.list_attempts([silent.id, loud.id])
+    assert (recorded.job_id, recorded.log) == (loud.id, ("a line",))
+    for job in (silent, loud):
+        stored = bench.stored(job)
+        [tried] = lifecycle.attempts(stored, bench.storage.list_attempts([job.id]))
+        assert (tried.number, tried.ending) == (1, Ending.COMPLETED)
+
+
+def test_an_attempt_that_is_given_back_or_abandoned_is_on_record() -> None:
+    """What never started is none."""
+    bench, other = Bench(concurrency=1, prefetch=1), Bench()
+    other.use(bench.storage)
+    running, waiting = bench.add(2, max_retries=1)
+    bench.tick()
+    with freeze_time(NOON + SECOND):
+        assert bench.executor.drain(timedelta(0)) == 1
+    [released] = bench.storage.list_attempts([running.id, waiting.id])
+    assert (released.job_id, released.ending) == (running.id, Ending.RELEASED)
+    bench.tick(2 * SECOND)
+    other.tick(2 * SECOND + TTL)
+    endings = {each.ending for each in bench.storage.list_attempts([running.id])}
+    assert endings == {Ending.RELEASED, Ending.EXPIRED}
+
+
+def test_a_handler_that_calls_its_job_off_is_not_tried_again() -> None:
+    """Cancelled, with the reason, and told so."""
+    bench = Bench()
+    [job] = bench.add(max_retries=3)
+    bench.tick()
+    bench.end(job, Cancelled("the account is closed"))
+    bench.tick(SECOND)
+    stored = bench.stored(job)
+    assert (stored.status, stored.error) == (JobStatus.CANCELLED, "the account is closed")
+    assert EventName.CANCELLED in [event.name for event in bench.told]
+
+
+@pytest.mark.parametrize(
+    ("failed", "status", "after"),
+    [
+        (Failed("no", is_final=True), "failed", None),
+        (Failed("later", retry_in=timedelta(minutes=7)), "pending", timedelta(minutes=7)),
+    ],
+)
+def test_a_failure_may_say_what_follows(
+    failed: Failed, status: str, after: timedelta | None
+) -> None:
+    """That it is final, or how long to wait."""
+    bench = Bench()
+    [job] = bench.add(max_retries=3)
+    bench.tick()
+    with freeze_time(NOON):
+        bench.end(job, failed)
+    bench.tick(SECOND)
+    stored = bench.stored(job)
+    assert stored.status == status
+    assert after is None or stored.scheduled_at == NOON + after
+
+
+def test_a_backoff_that_raises_loses_no_outcome() -> None:
+    """The usual one is taken."""
+
+    def broken(_: int) -> float:
+        raise ZeroDivisionError
+
+    bench = Bench(retries=RetryPolicy(backoff=broken))
+    [job] = bench.add(max_retries=1)
+    bench.tick()
+    bench.end(job, Failed("boom"))
+    bench.tick(SECOND)
+    assert bench.status(job) == ["pending"]
+
+
+def test_a_job_called_off_elsewhere_is_let_go_within_a_second() -> None:
+    """Its handler is told, and its outcome dropped."""
+    bench = Bench()
+    job, _ = bench.add(2)
+    bench.tick()
+    bench.storage.move_job(job.id, lambda job: lifecycle.cancel(job, now=NOON))
+    bench.tick(LOOK)
+    assert bench.cancelled == [job.id]
+    assert bench.executor.running == 2  # the handler holds its slot until it ends
+    bench.end(job)
+    bench.tick(2 * LOOK)
+    assert bench.executor.running == 1
+    assert bench.status(job) == ["cancelled"]
+
+
+@pytest.mark.parametrize("by", [timedelta(hours=3), timedelta(hours=-3)])
+def test_a_clock_that_is_set_leaves_an_attempt_its_time(by: timedelta) -> None:
+    """It times out when it has run for so long, and nobody is rescued meanwhile."""
+    bench = Bench()
+    [job] = bench.add(timeout=MINUTE)
+    bench.tick()
+    bench.executor.shift(by)
+    bench.tick(by + 59 * SECOND)
+    assert bench.status(job) == ["processing"]
+    bench.tick(by + MINUTE)
+    assert bench.status(job) == ["failed"]
+
+
+class Picky(MemoryStorage):
+    """Refuses a result."""
+
+    def settle_jobs(self, settlements: Sequence[Settlement]) -> list[bool]:
+        if any(each.job.result == "unspeakable" for each in settlements):
+            raise StorageError("no such value")
+        return super().settle_jobs(settlements)
+
+
+def test_an_outcome_that_the_store_refuses_fails_its_own_job_only() -> None:
+    """For good: the handler has done its work."""
+    bench = Bench(Picky(), concurrency=3)
+    jobs = bench.add(3, max_retries=3)
+    bench.tick()
+    for job, result in zip(jobs, ("a", "unspeakable", "c"), strict=True):
+        bench.end(job, Completed(result))
+    bench.tick(SECOND)
+    assert bench.status(*jobs) == ["completed", "failed", "completed"]
+    assert bench.stored(jobs[1]).error == (
+        "the store refused the outcome: StorageError: no such value"
+    )
+    assert not bench.executor.held
+
+
+# --- limits ---------------------------------------------------------------------------------
+
+
+def test_what_a_limit_holds_back_does_not_keep_the_executor_awake() -> None:
+    """The end of another job frees it; what is due later is still started on time."""
+    bench = Bench(concurrency=3, limits={"work": Limit(concurrency=1)})
+    first, second = bench.add(2)
+    assert bench.tick() == LOOK
+    assert [job.id for job in bench.started] == [first.id]
+    bench.add(scheduled_at=NOON + SECOND / 2)
+    assert bench.tick() == SECOND / 2
+    bench.end(first)
+    bench.tick(SECOND / 4)
+    assert [job.id for job in bench.started] == [first.id, second.id]
+
+
+def test_jobs_that_waited_too_long_go_first() -> None:
+    """Whatever their priority."""
+    bench = Bench(concurrency=1, ageing=MINUTE)
+    [old] = bench.add(priority=9, scheduled_at=NOON - 2 * MINUTE)
+    bench.add(priority=0)
+    bench.tick()
+    assert [job.id for job in bench.started] == [old.id]

@@ -11,12 +11,12 @@ import pytest
 from scheduler import expander as expander_module
 from scheduler.errors import StorageUnavailable
 from scheduler.events import Event
-from scheduler.expander import LOST_RACE_PAUSE, Expander
+from scheduler.expander import LOST_RACE_PAUSE, ClockWatch, Expander
 from scheduler.expansion import Expansion
 from scheduler.model import CatchUp, ScheduleStatus
 from scheduler.storage import JobStorage, open_storage
 from scheduler.storage.memory import MemoryStorage
-from tests.values import NOON, SECOND, a_schedule
+from scheduler.testing.values import NOON, SECOND, a_schedule
 
 HOUR = timedelta(hours=1)
 
@@ -113,7 +113,9 @@ class Outrun(MemoryStorage):
         super().__init__()
         self.first_with = first_with
 
-    def record_expansions(self, expansions: Sequence[Expansion]) -> list[bool]:
+    def record_expansions(
+        self, expansions: Sequence[Expansion], *, wait: bool = True
+    ) -> list[bool]:
         theirs = [each for each in expansions if each.before.name in self.first_with]
         super().record_expansions(theirs)
         return super().record_expansions(expansions)
@@ -136,7 +138,9 @@ def test_who_is_outrun_does_not_spin(told: list[Event]) -> None:
     """A schedule whose row another holds is still due: we wait a moment for them."""
 
     class Held(MemoryStorage):
-        def record_expansions(self, expansions: Sequence[Expansion]) -> list[bool]:
+        def record_expansions(
+            self, expansions: Sequence[Expansion], *, wait: bool = True
+        ) -> list[bool]:
             return [False for _ in expansions]
 
     storage = Held()
@@ -151,7 +155,9 @@ def test_an_outage_loses_nothing(told: list[Event]) -> None:
     class Down(MemoryStorage):
         outages = 1
 
-        def record_expansions(self, expansions: Sequence[Expansion]) -> list[bool]:
+        def record_expansions(
+            self, expansions: Sequence[Expansion], *, wait: bool = True
+        ) -> list[bool]:
             if self.outages:
                 self.outages -= 1
                 raise StorageUnavailable("connection refused")
@@ -165,3 +171,29 @@ def test_an_outage_loses_nothing(told: list[Event]) -> None:
     assert told == []
     assert expander.tick(NOON + SECOND) == NOON + HOUR
     assert [job.occurrence_at for job in storage.list_jobs()] == [NOON]
+
+
+@pytest.mark.parametrize(
+    ("looks", "doubts"),
+    [
+        ([2, 2], [True, False]),
+        ([2, 0], [True, False]),
+        ([0.9], [False]),
+        ([-3], [False]),
+        ([2, 24 * 3650, 24 * 3650], [True, True, False]),
+        ([2, 5, 2, 2], [True, True, True, False]),
+        ([2, 2, 3.5, 3.5], [True, False, True, False]),
+    ],
+)
+def test_9_4_a_jump_is_believed_when_the_same_is_there_again(
+    looks: list[float], doubts: list[bool]
+) -> None:
+    """How many hours the clock is ahead of the time that passed, at looks a second apart."""
+    monotonic = iter(range(len(looks) + 1))
+    watch = ClockWatch(lambda: next(monotonic))
+    assert watch.jump(NOON) is None
+    found = [
+        watch.jump(NOON + number * SECOND + hours * HOUR)
+        for number, hours in enumerate(looks, start=1)
+    ]
+    assert [each is not None for each in found] == doubts

@@ -11,7 +11,7 @@ import pytest
 from scheduler.expansion import LATEST_INSTANT, advance, begin, expand, remaining, series
 from scheduler.ids import occurrence_id
 from scheduler.model import CatchUp, Schedule, ScheduleStatus
-from tests.values import MINUTE, NOON, SECOND, a_schedule, utc
+from scheduler.testing.values import MINUTE, NOON, SECOND, a_schedule, utc
 
 HOUR = timedelta(hours=1)
 TICK = timedelta(microseconds=1)

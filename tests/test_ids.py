@@ -9,8 +9,8 @@ from datetime import datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.ids import new_id, occurrence_id
-from tests.values import NOON, SECOND, utc
+from scheduler.ids import first_id, new_id, occurrence_id
+from scheduler.testing.values import NOON, SECOND, utc
 
 MILLISECOND = timedelta(milliseconds=1)
 
@@ -75,3 +75,12 @@ def test_an_occurrence_before_1970_has_an_id() -> None:
     early = occurrence_id("s", utc("1900-01-01T00:00:00+00:00"))
     assert early < occurrence_id("s", NOON)
     assert early != occurrence_id("s", utc("1900-01-01T00:00:01+00:00"))
+
+
+def test_an_instant_divides_the_ids_of_before_from_those_of_since() -> None:
+    """Of both kinds, to the millisecond."""
+    before = NOON - MILLISECOND
+    assert occurrence_id("s", before) < first_id(NOON) <= occurrence_id("s", NOON)
+    made = new_id(NOON)
+    at = utc("1970-01-01T00:00Z") + (uuid.UUID(made).int >> 80) * MILLISECOND
+    assert first_id(at) <= made < first_id(at + MILLISECOND)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 
 from scheduler import lifecycle
 from scheduler.errors import InvalidMove
-from scheduler.lifecycle import TRANSITIONS, Move, backoff
+from scheduler.lifecycle import TRANSITIONS, Move
 from scheduler.model import (
     Completed,
     Expired,
@@ -18,10 +17,10 @@ from scheduler.model import (
     Job,
     JobStatus,
     Lease,
-    Outcome,
     Released,
 )
-from tests.values import MINUTE, NOON, SECOND, a_job
+from scheduler.retries import DEFAULT_BACKOFF
+from scheduler.testing.values import MINUTE, NOON, SECOND, a_job
 
 LEASE = Lease("token", NOON + MINUTE)
 LATER = NOON + SECOND
@@ -33,6 +32,7 @@ MOVES: dict[Move, Callable[[Job], Job]] = {
     Move.FAIL: lambda job: lifecycle.fail(job, "boom", now=LATER),
     Move.RELEASE: lambda job: lifecycle.settle(job, Released(), now=LATER),
     Move.CANCEL: lambda job: lifecycle.cancel(job, now=LATER),
+    Move.REVIVE: lambda job: lifecycle.revive(job, now=LATER),
 }
 
 
@@ -54,25 +54,17 @@ def test_the_table_is_what_happens(status: JobStatus, move: Move) -> None:
         assert MOVES[move](job).status is target
 
 
-def test_what_has_ended_stays_ended() -> None:
-    """Completed, failed and cancelled are final."""
+def test_what_has_ended_stays_ended_unless_a_person_revives_it() -> None:
+    """What completed is final; what failed or was cancelled may be tried once more."""
     final = {JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED}
-    assert final.isdisjoint(source for source, _ in TRANSITIONS)
+    left = {(source, move) for source, move in TRANSITIONS if source in final}
+    assert left == {(JobStatus.FAILED, Move.REVIVE), (JobStatus.CANCELLED, Move.REVIVE)}
 
 
 def test_every_move_is_in_the_table() -> None:
     """And every state can be reached, or is where a job begins."""
     assert {move for _, move in TRANSITIONS} == set(Move)
     assert {*TRANSITIONS.values(), JobStatus.PENDING} == set(JobStatus)
-
-
-@pytest.mark.parametrize(
-    ("retry_count", "seconds"),
-    [(1, 1), (2, 2), (3, 4), (4, 8), (11, 1024), (12, 2048), (13, 3600), (10**9, 3600)],
-)
-def test_backoff_doubles_up_to_an_hour(retry_count: int, seconds: int) -> None:
-    """1 s, 2 s, 4 s, …, and never overflows."""
-    assert backoff(retry_count) == timedelta(seconds=seconds)
 
 
 def test_an_acquired_job_is_leased() -> None:
@@ -104,7 +96,7 @@ def test_a_failed_attempt_with_retries_left_waits() -> None:
         status=JobStatus.PENDING,
         error="boom",
         retry_count=2,
-        scheduled_at=LATER + 2 * SECOND,
+        scheduled_at=LATER + DEFAULT_BACKOFF.wait(2, job.id),
         lease=None,
     )
 
@@ -133,13 +125,6 @@ def test_an_expired_lease_counts_as_an_attempt(max_retries: int, status: str) ->
     assert job.error == "lease expired: host:1 stopped renewing it"
 
 
-@pytest.mark.parametrize("outcome", [Completed(), Failed("boom"), Expired()])
-def test_an_attempt_may_have_begun_after_the_acquisition(outcome: Outcome) -> None:
-    """Prefetched jobs wait; what is recorded is when they ran."""
-    job = lifecycle.settle(running(), outcome, now=LATER + SECOND, started_at=LATER)
-    assert job.started_at == LATER
-
-
 @pytest.mark.parametrize(
     ("text", "stored"),
     [
@@ -151,3 +136,25 @@ def test_an_attempt_may_have_begun_after_the_acquisition(outcome: Outcome) -> No
 def test_an_error_is_text_that_every_store_can_hold(text: str, stored: str) -> None:
     """NUL and lone surrogates are escaped, the rest stays as it is."""
     assert lifecycle.fail(running(), text, now=LATER).error == stored
+
+
+@pytest.mark.parametrize("length", [5_000, 50_000_000])
+def test_of_a_long_error_the_start_is_kept(length: int) -> None:
+    """As of a reason: an exception may repeat all it was given, and whoever lists jobs reads it."""
+    text = "x" * length
+    cut = f"{'x' * 4096}… {length - 4096} characters left out"
+    assert lifecycle.fail(running(), text, now=LATER).error == cut
+    assert lifecycle.cancel(running(), reason=text, now=LATER).error == cut
+    tried = lifecycle.attempt(running(), Failed(text), started_at=NOON, now=LATER)
+    assert tried is not None
+    assert tried.error == cut
+
+
+def test_a_revived_job_has_the_attempts_that_it_had() -> None:
+    """One that was called off while it waited for its second has that one still before it."""
+    failed = lifecycle.fail(running(max_retries=3), "boom", now=LATER)
+    revived = lifecycle.revive(lifecycle.cancel(failed, now=LATER), now=LATER)
+    assert (revived.retry_count, revived.max_retries) == (1, 3)
+    again = lifecycle.acquire(revived, LEASE, worker="host:1", now=LATER)
+    revived = lifecycle.revive(lifecycle.cancel(again, now=LATER), now=LATER)
+    assert (revived.retry_count, revived.max_retries) == (2, 3)

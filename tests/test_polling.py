@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from scheduler.polling import Polling
+from scheduler.polling import MOST_AHEAD, Ahead, Polling
+from scheduler.testing.values import NOON
 
 
 def polling(interval: float = 1, concurrency: int = 4, **given: object) -> Polling:
@@ -54,3 +55,37 @@ def test_without_intelligence_nothing_changes() -> None:
     fixed = polling(intelligent=False)
     assert fixed.after(acquired=0, running=0) is fixed
     assert fixed.after(acquired=9, running=9) is fixed
+
+
+MILLISECOND = timedelta(milliseconds=1)
+
+
+def ahead(size: int, stock: int, *, was_full: bool = True) -> Ahead:
+    return Ahead(size=size).asked(NOON, stock=stock, was_full=was_full)
+
+
+@pytest.mark.parametrize(
+    ("before", "passed", "waiting", "size"),
+    [
+        # All that came was begun at once: as many as there are slots, then twice as many.
+        (ahead(0, 10), 1, 0, 10),
+        (ahead(10, 20), 1, 0, 20),
+        (ahead(800, 810), 20, 0, MOST_AHEAD),
+        # No more than are begun in 50 ms at that rate.
+        (ahead(100, 110), 50, 0, 110),
+        (ahead(100, 110), 100, 0, 55),
+        # There was no more to be had, or not all was begun: not more.
+        (ahead(20, 25, was_full=False), 1, 0, 20),
+        (ahead(20, 30), 1, 5, 20),
+        # The handlers in the slots take longer than that: none.
+        (ahead(10, 20), 200, 0, 0),
+        (ahead(20, 30), 10, 29, 0),
+        # No time has passed: nothing is known.
+        (ahead(20, 30), 0, 0, 20),
+        (Ahead(), 1, 0, 0),
+    ],
+)
+def test_jobs_are_leased_ahead_by_the_rate_at_which_they_begin(
+    before: Ahead, passed: int, waiting: int, size: int
+) -> None:
+    assert before.at(NOON + passed * MILLISECOND, waiting=waiting, slots=10).size == size

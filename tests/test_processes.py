@@ -22,7 +22,7 @@ import pytest
 from scheduler import JobQueue, JobStatus, clock
 from scheduler.model import CatchUp, Job, Overlap
 from scheduler.storage.sql import SQLStorage
-from tests.values import SECOND, a_job, a_schedule
+from scheduler.testing.values import SECOND, a_job, a_schedule
 
 SCRIPT = Path(__file__).with_name("part.py")
 SCHEDULES, SECONDS = map(int, os.environ.get("SCHEDULER_TEST_SCALE", "20x4").split("x"))

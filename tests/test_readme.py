@@ -18,10 +18,14 @@ from urllib.request import Request, urlopen
 
 import pytest
 import yaml
+from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy.exc import DBAPIError
 
+from scheduler import JobQueue
 from scheduler.settings import described, read_settings
+from scheduler.storage.sql import SQLStorage
 
-from .readme import README, ROOT, block, blocks
+from .readme import README, ROOT, block, blocks, blocks_of, shown
 
 ENDLESS = re.compile(r"^scheduler run$", re.MULTILINE)
 
@@ -56,7 +60,7 @@ def run(script: str, directory: Path, environment: dict[str, str]) -> str:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -109,13 +113,20 @@ def test_every_block_is_one_that_a_test_here_executes() -> None:
         ("Set up", "sh"),
         ("Set up", "sh"),
         ("Define a job", "python"),
+        ("When a job fails, hangs or has to wait", "python"),
+        ("When a job fails, hangs or has to wait", "sh"),
         ("Test a year in a second", "python"),
         ("The command line", "sh"),
         ("The command line", "sh"),
         ("HTTP", "sh"),
-        ("On PostgreSQL", "sh"),
+        ("Where jobs are kept", "sh"),
+        ("Where jobs are kept", "sh"),
+        ("Where jobs are kept", "sh"),
+        ("Where jobs are kept", "python"),
         ("As a container", "sh"),
         ("As a container", "sh"),
+        ("Extend it", "python"),
+        ("Extend it", "python"),
     ]
 
 
@@ -157,6 +168,13 @@ def test_the_test_it_shows_passes_in_an_empty_directory(
     assert "1 passed" in run(command, tmp_path, environment)
 
 
+def test_the_storage_and_the_queue_it_shows_keep_their_contract(
+    workplace: Path, environment: dict[str, str]
+) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py"]
+    assert " passed in " in run(shlex.join(command), workplace, environment)
+
+
 def test_the_commands_it_shows_work(workplace: Path, environment: dict[str, str]) -> None:
     first, second = (each.text for each in blocks() if each.section == "The command line")
     said = run(first + second, workplace, environment)
@@ -174,8 +192,46 @@ def test_the_commands_it_shows_work(workplace: Path, environment: dict[str, str]
         "mondays is deleted",
     ):
         assert word in said
+    moved = run(block("When a job fails, hangs or has to wait", "sh"), workplace, environment)
+    for word in ("is cancelled", "is due again", "wrong address"):
+        assert word in moved
     pending = json.loads(run("scheduler jobs --status pending --json", workplace, environment))
-    assert sorted(job["name"] for job in pending) == ["export_books"] * 4 + ["send_mail"]
+    assert sorted(job["name"] for job in pending) == ["export_books"] * 4 + ["send_mail"] * 2
+
+
+def test_the_handlers_it_shows_do_what_it_says(database_url: str, tmp_path: Path) -> None:
+    """Retry, cancel, write exactly once, run in a process, run a program."""
+    feeds = shown("feeds.py")
+    archived = tmp_path / "data.tgz"
+    with SQLStorage(database_url) as storage:
+        storage.upgrade()
+        with storage.transaction() as connection:
+            connection.execute(text("CREATE TABLE payments (invoice INTEGER)"))
+        queue = JobQueue(storage)
+        queue.register_marked(feeds.fetch, feeds.sync, feeds.pay, feeds.train, feeds.archive)
+        jobs = {
+            "busy": queue.add("fetch", {"feed": "busy"}),
+            "closed": queue.add("fetch", {"feed": "closed"}),
+            "sync": queue.add("sync", {"account": "acme"}),
+            "pay": queue.add("pay", {"invoice": 7}),
+            "tar": queue.add("tar", {"to": str(archived)}),
+        }
+        queue.executor.run_until_idle(queue.clock.now())
+        ended = {name: queue.jobs.get(job.id) for name, job in jobs.items()}
+        with storage.transaction() as connection:
+            assert list(connection.scalars(text("SELECT invoice FROM payments"))) == [7]
+    statuses = {name: job.status.value for name, job in ended.items()}
+    assert statuses == {
+        "busy": "pending",
+        "closed": "cancelled",
+        "sync": "completed",
+        "pay": "completed",
+        "tar": "pending",  # there is no folder of that name
+    }
+    assert ended["busy"].error == "Retry: asked to come back"
+    assert ended["closed"].error == "the feed is closed"
+    assert ended["sync"].concurrency_key == "acme"
+    assert "exit code 2" in (ended["tar"].error or "")
 
 
 def test_the_requests_it_shows_are_answered(workplace: Path, environment: dict[str, str]) -> None:
@@ -188,13 +244,13 @@ def test_the_requests_it_shows_are_answered(workplace: Path, environment: dict[s
     assert why["verdict"] == "later"
     assert job["name"] == "send_mail"
     assert [schedule["name"] for schedule in schedules] == ["export_books", "sync_accounts"]
-    assert ready == {"status": "ok"}
+    assert ready == {"status": "ok", "clock_behind": 0.0}
 
 
 def test_postgres_needs_only_the_address_and_the_tables(
     workplace: Path, environment: dict[str, str], postgres_database: str
 ) -> None:
-    script = block("On PostgreSQL", "sh").replace(
+    script = blocks_of("Where jobs are kept", "sh")[0].replace(
         "postgresql://scheduler@localhost/scheduler", postgres_database
     )
     assert postgres_database in script
@@ -203,6 +259,40 @@ def test_postgres_needs_only_the_address_and_the_tables(
     environment["SCHEDULER_DATABASE"] = postgres_database
     (job,) = json.loads(run("scheduler jobs --json", workplace, environment))
     assert (job["name"], job["status"]) == ("sync_accounts", "completed")
+
+
+def test_what_is_finished_is_counted_by_the_command_it_shows(
+    workplace: Path, environment: dict[str, str]
+) -> None:
+    said = run(blocks_of("Where jobs are kept", "sh")[1], workplace, environment)
+    assert said.startswith("0 jobs would be removed")
+
+
+def test_a_store_is_moved_by_the_command_it_shows(
+    workplace: Path, environment: dict[str, str]
+) -> None:
+    run("scheduler run --for 2s", workplace, environment)
+    said = run(blocks_of("Where jobs are kept", "sh")[2], workplace, environment)
+    assert "schedules" in said
+    environment["SCHEDULER_DATABASE"] = "sqlite:///moved.db"
+    (job,) = json.loads(run("scheduler jobs --json", workplace, environment))
+    assert (job["name"], job["status"]) == ("sync_accounts", "completed")
+
+
+def test_the_order_it_shows_is_placed_with_its_job_or_not_at_all(database_url: str) -> None:
+    place_order = shown("orders.py").place_order
+    with SQLStorage(database_url) as storage:
+        storage.upgrade()
+        queue = JobQueue(storage)
+        queue.register("send_mail", lambda to: to)
+        engine = create_engine(storage._database.url, poolclass=NullPool)
+        with pytest.raises(DBAPIError, match="orders"):
+            place_order(engine, queue, "ada")
+        assert storage.list_jobs() == []
+        with engine.begin() as connection:
+            connection.execute(text("CREATE TABLE orders (customer VARCHAR(20))"))
+        place_order(engine, queue, "ada")
+        assert [job.data for job in storage.list_jobs()] == [{"to": "ada"}]
 
 
 def test_the_container_commands_name_what_is_there() -> None:
@@ -249,6 +339,6 @@ def _cell(value: object) -> str:
         case list():
             return f"`{','.join(value)}`"
         case float():
-            return f"`{value:g}`"
+            return f"`{value:.10g}`"
         case _:
             return f"`{value}`"

@@ -6,7 +6,6 @@ instant at which something is due to the next, as the service itself does.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
@@ -25,7 +24,8 @@ from scheduler.model import CatchUp, Job, JobStatus, Outcome, Schedule, Schedule
 from scheduler.queue import JobQueue
 from scheduler.rules import rule_from_json
 from scheduler.storage import open_storage
-from tests.values import SECOND, a_schedule, utc
+from scheduler.testing.values import SECOND, a_schedule, utc
+from tests.steps import calls
 
 Rule = Mapping[str, Any]
 
@@ -347,7 +347,7 @@ def test_retries_move_only_their_own_job(world: Enter) -> None:
     """0.3: the 12:00 job retries until it gives up; the next still is at 12:10."""
     here = world("2024-01-01T12:00Z")
     here.fails = lambda job: job.sequence == 1
-    here.declare(every(10, "minutes", "2024-01-01T12:00Z"), max_retries=3)
+    here.declare(every(10, "minutes", "2024-01-01T12:00Z"), max_retries=3, backoff=[1, 2, 4])
     here.until("2024-01-01T12:10Z")
     assert here.occurrences(here.ran) == ["2024-01-01T12:00Z"] * 4 + ["2024-01-01T12:10Z"]
     starts = [short(job.started_at) for job in here.ran if job.started_at]
@@ -659,12 +659,12 @@ def assert_on_record(
 
 @pytest.mark.parametrize("policy", CatchUp)
 def test_ten_missed_years_of_seconds_are_planned_arithmetically(policy: CatchUp) -> None:
-    """9.6: in less than a second, and skipped as one run."""
+    """9.6: in a few thousand calls, and skipped as one run."""
     born, now = utc("2014-01-01T00:00Z"), utc("2024-01-01T00:00Z")
     rule = every(1, "seconds", "2014-01-01T00:00Z")
     schedule = a_schedule(rule=rule, created_at=born, catch_up=policy)
-    started = time.perf_counter()
-    expansion = expand(schedule, now)
-    assert time.perf_counter() - started < 1
+    with calls() as made:
+        expansion = expand(schedule, now)
+    assert made[0] < 20_000
     [skip] = expansion.skips
     assert skip.count + len(expansion.jobs) == (now - born) // SECOND + 1

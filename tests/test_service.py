@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -17,11 +19,12 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import make_url
 
 EVERY_SECOND = """
 from scheduler import every, job
 
-@job(every(seconds=1))
+@job(every(seconds=1), overlap="allow", catch_up="all")
 def tick(): return {"ok": True}
 """
 
@@ -114,6 +117,31 @@ def test_every_second_gives_one_completed_job_a_second(tmp_path: Path) -> None:
     assert rows(tmp_path, "SELECT DISTINCT status FROM jobs") == [("completed",)]
 
 
+def test_signals_that_interrupt_each_other_stop_it(tmp_path: Path) -> None:
+    """Whatever the main thread is at when one comes, and be it the handler of another."""
+    (tmp_path / "work.py").write_text(EVERY_SECOND)
+
+    with running(tmp_path) as process:
+        process.until("running")
+        for number in (signal.SIGTERM, signal.SIGINT) * 200:
+            process.popen.send_signal(number)
+        assert process.stop(signal.SIGTERM) == 0
+
+
+def test_what_is_finished_goes_as_the_settings_say(tmp_path: Path) -> None:
+    """In the process that expands schedules, at its start and from then on."""
+    (tmp_path / "work.py").write_text(EVERY_SECOND)
+    with running(tmp_path, "--for", "3s") as process:
+        process.until("stopped")
+    old = set(occurrences(tmp_path))
+
+    with running(tmp_path, SCHEDULER_RETENTION_COMPLETED="0") as process:
+        removed = process.until("finished jobs removed")
+
+    assert int(removed["count"]) >= len(old) - 1 > 0
+    assert len(old & set(occurrences(tmp_path))) <= 1  # the last that ran by then
+
+
 def test_killed_at_any_moment_every_occurrence_has_exactly_one_row(tmp_path: Path) -> None:
     """SIGKILL after one, two and three finished jobs; the series shows no hole and no double."""
     (tmp_path / "work.py").write_text(EVERY_SECOND)
@@ -173,7 +201,7 @@ def test_the_api_takes_jobs_and_the_executor_runs_them(tmp_path: Path) -> None:
         process.until("completed")
         job = api.get(f"/api/v1/jobs/{added.json()['id']}").json()
         assert job["result"] == "hello Ann"
-        assert api.get("/readyz").json() == {"status": "ok"}
+        assert api.get("/readyz").json() == {"status": "ok", "clock_behind": 0.0}
 
 
 def test_a_handler_finds_the_store_that_was_named_on_the_command_line(tmp_path: Path) -> None:
@@ -206,3 +234,67 @@ def test_the_parts_run_alone_and_meet_in_the_table(tmp_path: Path) -> None:
         listed = httpx.get(f"{web.until('running')['web']}/api/v1/jobs").json()
         assert {job["name"] for job in listed} == {"tick"}
         assert [each.stop(signal.SIGTERM) for each in (expander, executor, web)] == [0, 0, 0]
+
+
+class Relay:
+    """A way to a server on which, once it is cut, nothing is said and nothing is refused."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._server = host, port
+        self._cut = threading.Event()
+        self._ends: list[socket.socket] = []
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listening.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        self._cut.set()
+
+    def close(self) -> None:
+        for each in (self._listening, *self._ends):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, far = self._listening.accept()[0], socket.create_connection(self._server)
+                self._ends += [near, far]
+                for pair in ((near, far), (far, near)):
+                    threading.Thread(target=self._pass_on, args=pair, daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                if not self._cut.is_set():
+                    target.sendall(data)
+            target.close()
+
+
+@pytest.mark.parametrize("part", ["all", "expander", "executor"])
+def test_a_signal_ends_a_process_whose_store_has_gone_silent(
+    tmp_path: Path, postgres_database: str, part: str
+) -> None:
+    """Soon after the grace, though a handler runs on; the error says why."""
+    (tmp_path / "work.py").write_text(EVERY_SECOND + SLOW)
+    server = make_url(postgres_database)
+    with closing(Relay(server.host or "", server.port or 5432)) as relay:
+        database = server.set(host="127.0.0.1", port=relay.port)
+        url = database.render_as_string(hide_password=False)
+        for command in (["db", "upgrade"], ["enqueue", "endless", "--modules", "work"]):
+            subprocess.run(
+                [sys.executable, "-m", "scheduler", *command, "--database", url],
+                cwd=tmp_path,
+                check=True,
+                capture_output=True,
+            )
+        options = [] if part == "all" else ["--only", part]
+        settings = {"SCHEDULER_DATABASE": url, "SCHEDULER_SHUTDOWN_GRACE": "1"}
+        with running(tmp_path, *options, **settings) as process:
+            process.until("running" if part == "expander" else "begun")
+            relay.cut()
+            process.popen.send_signal(signal.SIGTERM)
+            said = process.popen.communicate(timeout=25)[1]
+    assert process.popen.returncode == 2
+    assert "error: the store has said nothing" in said

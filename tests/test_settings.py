@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from scheduler.errors import InvalidOption
+from scheduler.retention import Retention
 from scheduler.settings import read_settings
+
+DAY = 24 * 60 * 60
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +57,22 @@ def test_modules_are_separated_by_commas(
     assert read_settings().modules == modules
 
 
+def test_what_is_finished_stays_for_weeks_or_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In seconds; zero is no time at all."""
+    assert read_settings().retention == Retention(
+        completed=30 * DAY, failed=90 * DAY, cancelled=30 * DAY
+    )
+    assert read_settings().retention.periods == Retention().periods
+    monkeypatch.setenv("SCHEDULER_RETENTION_COMPLETED", "0")
+    monkeypatch.setenv("SCHEDULER_RETENTION_FAILED", "forever")
+    monkeypatch.setenv("SCHEDULER_RETENTION_CANCELLED", "90.5")
+    assert read_settings().retention == Retention(completed=0, failed=None, cancelled=90.5)
+
+
 REFUSED = [
+    ("retention_failed", "-1", "greater than or equal to 0"),
+    ("retention_failed", "never", "valid number"),
+    ("retention_completed", "9999999999", "less than or equal to"),
     ("concurrency", "0", "greater than or equal to 1"),
     ("concurrency", "ten", "valid integer"),
     ("max_retries", "-1", "greater than or equal to 0"),

@@ -19,7 +19,7 @@ from scheduler.context import JobContext
 from scheduler.errors import InvalidData, InvalidOption
 from scheduler.model import JsonObject
 from scheduler.signature import MAX_DEPTH, Signature, to_json
-from tests.values import a_job
+from scheduler.testing.values import a_job
 
 if TYPE_CHECKING:
     from fractions import Fraction

@@ -22,14 +22,15 @@ def run(arguments: Sequence[str]) -> int:
     import typer
 
     from scheduler.cli.app import app
+    from scheduler.cli.output import refuse
     from scheduler.errors import SchedulerError
 
     try:
         code = app(list(arguments), prog_name="scheduler", standalone_mode=False)
     except SchedulerError as error:
-        return _refuse(str(error))
+        return refuse(str(error))
     except typer.TyperException as error:
-        return _refuse(error.format_message())
+        return refuse(error.format_message())
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except BrokenPipeError:
@@ -37,8 +38,3 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return code if isinstance(code, int) else 0
-
-
-def _refuse(message: str) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    return 2

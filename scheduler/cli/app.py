@@ -7,26 +7,28 @@ from __future__ import annotations
 
 import os
 import sys
-from datetime import datetime
 from enum import StrEnum
-from itertools import islice
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from scheduler.cli import plan, schedules, simulate
+from scheduler.cli import database, jobs, plan, schedules, simulate
 from scheduler.cli.arguments import (
     AsJson,
     Database,
     Modules,
     duration,
     json_object,
+    midnight,
     moment,
     rule_object,
 )
-from scheduler.cli.output import print_json, print_table, short
-from scheduler.cli.session import schedule_of, settings_of, storage_of
+from scheduler.cli.output import print_json, print_table, refuse, short
+from scheduler.cli.session import schedules_with, settings_of, storage_of
 from scheduler.views import local
+
+if TYPE_CHECKING:
+    from scheduler.previews import Previewed
 
 app = typer.Typer(
     name="scheduler",
@@ -36,12 +38,22 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-database = typer.Typer(help="The tables of the database.", no_args_is_help=True)
-app.add_typer(database, name="db")
+app.add_typer(database.app, name="db")
 app.add_typer(schedules.app, name="schedules")
+app.add_typer(jobs.app, name="jobs")
 app.command()(schedules.explain)
 app.command()(plan.plan)
 app.command()(simulate.simulate)
+
+
+Start = Annotated[str | None, typer.Option("--from", help="Begin here (now).")]
+End = Annotated[str | None, typer.Option("--to", help="End before this.")]
+Count = Annotated[
+    int | None,
+    typer.Option(
+        "-n", min=1, max=1000, help="How many (10, or with --to 1000).", show_default=False
+    ),
+]
 
 
 class Part(StrEnum):
@@ -75,6 +87,7 @@ def run(
     for_: Annotated[
         str | None, typer.Option("--for", metavar="10s", help="Stop after so long.")
     ] = None,
+    queue: Annotated[str | None, typer.Option(help="Run the jobs of this queue alone.")] = None,
     concurrency: Annotated[int | None, typer.Option(help="Handlers at a time.")] = None,
     web: Annotated[bool | None, typer.Option("--web/--no-web", help="Serve HTTP.")] = None,
     host: Annotated[str | None, typer.Option(help="Address of the HTTP API.")] = None,
@@ -83,11 +96,13 @@ def run(
     """Expand schedules, run jobs, serve the API, until SIGTERM or Ctrl-C."""
     from scheduler import logs
     from scheduler.cli.display import Display
+    from scheduler.errors import StorageUnavailable
     from scheduler.service import Role, Service
 
     settings = settings_of(
         database=database,
         modules=modules,
+        queue=queue,
         concurrency=concurrency,
         web=web,
         host=host,
@@ -101,99 +116,71 @@ def run(
     os.environ["SCHEDULER_DATABASE"] = settings.database
     display = Display(service, sys.stdout)
     display.listen()
-    left_running = service.run(duration=length, started=display.show_start)
+    try:
+        left_running = service.run(duration=length, started=display.show_start)
+    except StorageUnavailable as error:
+        if service.queue.executor.running:
+            _leave(refuse(str(error)))
+        raise
     if left_running:
-        # Python would wait for their threads; their jobs are given back already.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
+        _leave(0)  # their jobs are given back already
     return 0
 
 
-@app.command()
-def jobs(
-    database: Database = None,
-    status: Annotated[str | None, typer.Option(help="Only jobs in this status.")] = None,
-    name: Annotated[str | None, typer.Option(help="Only jobs of this name.")] = None,
-    limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="At most so many.")] = 50,
-    as_json: AsJson = False,
-) -> None:
-    """List jobs, newest first."""
-    from scheduler.errors import UnknownName
-    from scheduler.model import JobStatus
-    from scheduler.views import job_view
-
-    if status is not None and status not in set(JobStatus):
-        raise UnknownName("status", status, JobStatus)
-    wanted = None if status is None else JobStatus(status)
-    with storage_of(settings_of(database=database)) as storage:
-        found = storage.list_jobs(status=wanted, name=name, limit=limit)
-    if as_json:
-        print_json([job_view(job) for job in found])
-        return
-    print_table(
-        ("id", "name", "status", "scheduled", "attempt", "outcome"),
-        (
-            (
-                each.id,
-                each.name,
-                each.status.value,
-                local(each.scheduled_at),
-                f"{each.retry_count + 1} of {each.max_retries + 1}",
-                short(each.error or each.result) if each.error or each.result is not None else "",
-            )
-            for each in found
-        ),
-        empty="No such jobs.",
-    )
+def _leave(code: int) -> NoReturn:
+    """Exit without the handlers that still run: Python would wait for their threads."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 @app.command(name="next")
 def next_(
     name: Annotated[str, typer.Argument(help="The schedule.")],
-    count: Annotated[int, typer.Option("-n", min=1, max=1000, help="How many.")] = 10,
+    start: Start = None,
+    end: End = None,
+    count: Count = None,
     database: Database = None,
     modules: Modules = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show when a schedule runs next."""
-    from scheduler.expansion import upcoming
-
-    schedule = schedule_of(name, settings_of(database=database, modules=modules))
-    _print_occurrences(
-        list(islice(upcoming(schedule), count)),
+    """Show when a schedule runs next; with --to, also what of the window is dropped, and why."""
+    settings = settings_of(database=database, modules=modules)
+    with schedules_with(name, settings) as schedules:
+        schedule = schedules.get(name)
+        found = schedules.preview(schedule, count, start=midnight(start), end=midnight(end))
+    _print_previews(
+        found,
         schedule.timezone,
         as_json=as_json,
-        empty=f"{name} is {schedule.status.value}: no run follows.",
+        empty=f"{name} is {schedule.status.value}: no run follows{_here(end)}.",
     )
 
 
 @app.command()
 def preview(
     rule: Annotated[str, typer.Argument(metavar="RULE", help="Its JSON, or a cron line.")],
-    start: Annotated[str | None, typer.Option("--from", help="Begin here (now).")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="End before this.")] = None,
-    count: Annotated[
-        int | None, typer.Option("-n", min=1, max=1000, help="How many (10, or all up to --to).")
-    ] = None,
+    start: Start = None,
+    end: End = None,
+    count: Count = None,
     timezone: Annotated[str | None, typer.Option(help="The zone of a rule without one.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show when a rule would run, without storing it."""
-    from scheduler import clock
-    from scheduler.expansion import LATEST_INSTANT
-    from scheduler.rules import occurrences, rule_from_json
+    """Show when a rule would run, without storing it; with --to, also what is dropped, and why."""
+    from scheduler.queue import JobQueue
+    from scheduler.rules import rule_from_json
     from scheduler.rules.zones import zone
 
     parsed = rule_from_json(rule_object(rule))
-    key = timezone or parsed.timezone or settings_of().default_timezone
-    place = zone(key, "--timezone")
-    begin = clock.now() if start is None else moment(start, place, "--from")
-    until = LATEST_INSTANT if end is None else moment(end, place, "--to")
-    found = islice(occurrences(parsed, begin, until, key), count or (10 if end is None else None))
-    _print_occurrences(
-        list(found), parsed.timezone or key, as_json=as_json, empty="No run in this window."
+    if timezone is not None:
+        zone(timezone, "--timezone")
+    default = settings_of().default_timezone
+    schedules = JobQueue("memory://", default_timezone=default).schedules
+    found = schedules.preview(
+        parsed, count, start=midnight(start), end=midnight(end), timezone=timezone
     )
+    key = parsed.timezone or timezone or default
+    _print_previews(found, key, as_json=as_json, empty=f"No run follows{_here(end)}.")
 
 
 @app.command()
@@ -258,40 +245,25 @@ def config(as_json: AsJson = False) -> None:
     )
 
 
-@database.command()
-def upgrade(database: Database = None) -> None:
-    """Create the tables, or bring them to this version."""
-    from scheduler.storage.sql import SQLStorage
-
-    with SQLStorage(settings_of(database=database).database) as storage:
-        before = storage.current_revision()
-        storage.upgrade()
-        after = storage.current_revision()
-    print(f"{storage.url} is at {after}" + ("" if before != after else ", as it was"))
+def _here(end: str | None) -> str:
+    return "" if end is None else " in this window"
 
 
-@database.command()
-def current(database: Database = None, as_json: AsJson = False) -> None:
-    """Show the version of the tables, and the one this program needs."""
-    from scheduler.storage.sql import SQLStorage
-    from scheduler.storage.sql.tables import SCHEMA_REVISION
-
-    with SQLStorage(settings_of(database=database).database) as storage:
-        found = storage.current_revision()
-    if as_json:
-        print_json({"database": storage.url, "current": found, "needed": SCHEMA_REVISION})
-    else:
-        print(f"{storage.url} is at {found or 'no version'}; this program needs {SCHEMA_REVISION}")
-
-
-def _print_occurrences(found: list[datetime], zone: str, *, as_json: bool, empty: str) -> None:
-    from scheduler.views import instant
+def _print_previews(found: list[Previewed], zone: str, *, as_json: bool, empty: str) -> None:
+    from scheduler.views import preview_view
 
     if as_json:
-        print_json([{"occurrence_at": instant(at), "local": local(at, zone)} for at in found])
+        print_json([preview_view(each) for each in found])
         return
-    print_table(
-        ("#", "UTC", zone),
-        ((str(n), local(at), local(at, zone)) for n, at in enumerate(found, start=1)),
-        empty=empty,
-    )
+    columns: dict[str, list[str]] = {
+        "#": [str(n) for n, _ in enumerate(found, start=1)],
+        "UTC": [local(each.occurrence_at) for each in found],
+        zone: [local(each.occurrence_at, zone) for each in found],
+        "starts": [
+            "" if each.scheduled_at == each.occurrence_at else local(each.scheduled_at, zone)
+            for each in found
+        ],
+        "dropped": ["" if each.dropped is None else each.dropped.value for each in found],
+    }
+    shown = {name: cells for name, cells in columns.items() if any(cells)}
+    print_table(tuple(shown), zip(*shown.values(), strict=True), empty=empty)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, overload
 from zoneinfo import ZoneInfo
 
 import typer
@@ -54,8 +54,16 @@ def moment(text: str, place: ZoneInfo, option: str) -> datetime:
     """
     from scheduler.rules.zones import parse_moment
 
-    midnight = "T00:00:00" if len(text) == _DATE_LENGTH else ""
-    return parse_moment(f"{text}{midnight}", place, option)
+    return parse_moment(midnight(text), place, option)
+
+
+@overload
+def midnight(text: str) -> str: ...
+@overload
+def midnight(text: str | None) -> str | None: ...
+def midnight(text: str | None) -> str | None:
+    """`text`, of a bare date its midnight."""
+    return f"{text}T00:00:00" if text is not None and len(text) == _DATE_LENGTH else text
 
 
 def json_object(text: str, what: str) -> dict[str, Any]:

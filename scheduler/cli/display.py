@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 log = logger(__name__)
 
+_MOST_CHANGES = 100
+"""How many of the schedules that a start writes have a line of their own."""
+
 _MARKS = {
     EventName.COMPLETED: "✓",
     EventName.FAILED: "✗",
@@ -45,8 +48,10 @@ class Display:
 
     def show_start(self, changes: list[Change]) -> None:
         """Show what is scheduled, what changed, and where the API answers."""
-        for change in changes:
+        for change in changes[:_MOST_CHANGES]:
             log.info("schedule written", schedule=change.after.name, change=change.kind.value)
+        if len(changes) > _MOST_CHANGES:
+            log.info("schedules written", more=len(changes) - _MOST_CHANGES)
         if not self._for_eyes:
             return
         now = clock.now()

@@ -1,4 +1,4 @@
-"""Answers: a table for eyes, or one JSON document for machines, on stdout."""
+"""Answers: a table for eyes, or one JSON document for machines, on stdout; refusals on stderr."""
 
 from __future__ import annotations
 
@@ -58,3 +58,9 @@ def _json(value: Any, indent: int | None = None) -> str:
 def _encodable(text: str) -> str:
     """`text` with lone surrogates escaped, as file names may bring them, in JSON's own way."""
     return text.encode(errors="backslashreplace").decode()
+
+
+def refuse(message: str) -> int:
+    """Say on stderr, in one line, what is wrong; the exit code."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return 2

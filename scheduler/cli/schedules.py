@@ -14,6 +14,7 @@ from scheduler.cli.arguments import (
     Modules,
     duration,
     json_object,
+    midnight,
     rule_object,
 )
 from scheduler.cli.output import print_json, print_table, rule_text, short
@@ -128,6 +129,7 @@ def add(
     allow_past: Annotated[
         bool, typer.Option("--allow-past", help="If its last occurrence is past, run it at once.")
     ] = False,
+    by: By = None,
     database: Database = None,
     modules: Modules = None,
     as_json: AsJson = False,
@@ -154,6 +156,7 @@ def add(
             data=values,
             timezone=timezone,
             allow_past=allow_past,
+            actor=by or _user(),
             **options,
         )
     _tell(schedule, as_json=as_json)
@@ -277,6 +280,7 @@ def backfill(
     name: Name,
     start: Annotated[str, typer.Option("--from", help="The first instant.")],
     end: Annotated[str, typer.Option("--to", help="The instant before which it ends.")],
+    revision: Revision = None,
     by: By = None,
     database: Database = None,
     as_json: AsJson = False,
@@ -285,7 +289,9 @@ def backfill(
     from scheduler.views import job_view
 
     with _opened(database) as (schedules, _):
-        made = schedules.backfill(name, _midnight(start), _midnight(end), actor=by or _user())
+        made = schedules.backfill(
+            name, midnight(start), midnight(end), revision=revision, actor=by or _user()
+        )
         zone = schedules.get(name).timezone
     if as_json:
         print_json([job_view(job) for job in made])
@@ -293,7 +299,7 @@ def backfill(
     print_table(
         ("id", "occurrence"),
         ((job.id, local(job.occurrence_at, zone)) for job in made),
-        empty="Nothing to backfill: every occurrence of this window has its job.",
+        empty="Nothing to backfill: every occurrence of this window has, or had, its job.",
     )
 
 
@@ -324,7 +330,7 @@ def explain(
     from scheduler.views import explanation_view
 
     with _opened(database) as (schedules, _):
-        explanation = schedules.explain(name, _midnight(at))
+        explanation = schedules.explain(name, midnight(at))
     if as_json:
         print_json(explanation_view(explanation))
     else:
@@ -355,11 +361,6 @@ def _options(**given: Any) -> dict[str, Any]:
         if name in found:
             found[name] = duration(found[name], f"--{name.replace('_', '-')}")
     return found
-
-
-def _midnight(text: str) -> str:
-    """A bare date as its midnight."""
-    return f"{text}T00:00:00" if len(text) == len("2026-03-29") else text
 
 
 def _user() -> str | None:

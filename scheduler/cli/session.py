@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scheduler.model import Schedule
     from scheduler.queue import JobQueue
+    from scheduler.schedules import Schedules
     from scheduler.settings import Settings
     from scheduler.storage import JobStorage
 
@@ -25,20 +27,23 @@ def storage_of(settings: Settings) -> JobStorage:
     return open_storage(settings.database)
 
 
-def schedule_of(name: str, settings: Settings) -> Schedule:
-    """The schedule of this name: as stored, else as the job modules declare it."""
+@contextmanager
+def schedules_with(name: str, settings: Settings) -> Iterator[Schedules]:
+    """The schedules of the store; where `name` is none of them, those that the code declares."""
     from scheduler.errors import UnknownName
+    from scheduler.queue import JobQueue
 
     with storage_of(settings) as storage:
-        stored = storage.get_schedule(name)
-        if stored is not None:
-            return stored
-        known = [schedule.name for schedule in storage.list_schedules()]
+        schedules = JobQueue(storage, default_timezone=settings.default_timezone).schedules
+        known = {each.name for each in schedules.all()}
+        if name in known:
+            yield schedules
+            return
     queue = queue_of(settings)
-    declared = {change.after.name: change.after for change in queue.declare()}
+    declared = {change.after.name for change in queue.declare()}
     if name not in declared:
-        raise UnknownName("schedule", name, {*known, *declared})
-    return declared[name]
+        raise UnknownName("schedule", name, known | declared)
+    yield queue.schedules
 
 
 def queue_of(settings: Settings, storage: JobStorage | None = None) -> JobQueue:

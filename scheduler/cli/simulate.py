@@ -46,10 +46,12 @@ def simulate(
     from scheduler.errors import InvalidOption
     from scheduler.registry import discover
     from scheduler.rules.zones import zone
+    from scheduler.testing.travel import reachable
 
     settings = settings_of(modules=modules)
     place = zone(timezone or settings.default_timezone, "--timezone")
-    first, last = moment(start, place, "--from"), moment(end, place, "--to")
+    first = reachable(moment(start, place, "--from"), "--from")
+    last = reachable(moment(end, place, "--to"), "--to")
     if last <= first:
         raise InvalidOption("--to", end, f"is not after {start}")
     logs.configure("error", "console")
@@ -146,7 +148,7 @@ def _view(report: Report, zone: str) -> dict[str, Any]:
 
 def _print(report: Report, zone: str, count: int) -> None:
     first, last = local(report.start, zone), local(report.end, zone)
-    print(f"{len(report.starts)} runs from {first} to {last}:")
+    print(f"{_counted(len(report.starts), 'run')} from {first} to {last}:")
     counts = report.counts()
     print_table(
         ("job", "runs", "when"),
@@ -164,13 +166,15 @@ def _print(report: Report, zone: str, count: int) -> None:
     if len(report.starts) > count:
         print(f"… and {len(report.starts) - count} more (-n, or --json)\n")
     collisions = report.collisions()
-    for at, runs in report.busiest(_BUSIEST if len(report.starts) > 1 else 0):
-        print(f"busy: {local(at, zone)} starts {runs} in a minute")
+    for at, runs in report.busiest(_BUSIEST):
+        if runs > 1:
+            print(f"busy: {local(at, zone)} starts {runs} in a minute")
     if collisions:
         at, names = max(collisions.items(), key=lambda item: len(item[1]))
+        verb = "starts" if len(collisions) == 1 else "start"
         print(
-            f"collisions: {len(collisions)} instants start more than one job; the most, "
-            f"{len(names)}, {local(at, zone)}"
+            f"collisions: {_counted(len(collisions), 'instant')} {verb} more than one job; "
+            f"the most, {len(names)}, {local(at, zone)}"
         )
     for change in report.clock_changes():
         minutes = change.by.total_seconds() / 60
@@ -181,6 +185,10 @@ def _print(report: Report, zone: str, count: int) -> None:
             f"clocks: {change.zone} is set by {minutes:+g} min, {local(change.at, change.zone)}"
             + (f"; moves {moved}" if moved else "")
         )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _bar(line: list[int]) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import reduce
 from itertools import islice
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 from zoneinfo import ZoneInfo
 
 from scheduler.rules import refusals
@@ -32,10 +32,19 @@ CalendarData = Mapping[Any, Any] | Iterable[date]
 
 
 class _Remembered:
-    """Room for the series of a rule, outside its fields: not compared, copied or pickled."""
+    """Room for what a rule has worked out, outside its fields: not compared, copied or pickled."""
 
-    __slots__ = ("_series",)
+    __slots__ = ("_followed", "_leans", "_series")
     _series: Series
+    _leans: bool
+    _followed: tuple[_Followed, ...]
+
+
+class _Followed(NamedTuple):
+    """What is next after every instant from `start` until `next_at`; None: nothing is."""
+
+    start: datetime
+    next_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +87,23 @@ class Rule(_Remembered, ABC):
         The cost does not depend on the distance from the start of the rule. Raises NaiveTime
         if `moment` has no zone, InvalidRule if an interval has no start_date.
         """
-        found = self.series().after(max(aware_micros("moment", moment), FIRST - 1))
-        return None if found is None else to_instant(found)
+        try:
+            followed = self._followed
+        except AttributeError:
+            followed = ()
+        is_utc = getattr(moment, "tzinfo", None) is UTC
+        if is_utc:
+            for start, next_at in followed:
+                if start <= moment and (next_at is None or moment < next_at):
+                    return next_at
+        at = max(aware_micros("moment", moment), FIRST - 1)
+        found = self.series().after(at)
+        answer = None if found is None else to_instant(found)
+        if is_utc:
+            # Many schedules of one rule fall due together: each asks what is due, and what is next.
+            known = _Followed(moment, answer)
+            object.__setattr__(self, "_followed", (known, *followed[:1]))
+        return answer
 
     def between(self, start: datetime, end: datetime) -> Iterator[datetime]:
         """The occurrences of [start, end), ascending, aware UTC, lazily.
@@ -93,6 +117,10 @@ class Rule(_Remembered, ABC):
         at = aware_micros("moment", moment)
         found = next(self.series().descending(FIRST, min(at + 1, END)), None)
         return None if found is None else to_instant(found)
+
+    def __contains__(self, moment: datetime) -> bool:
+        """Whether `moment`, which is aware, is an occurrence."""
+        return self.last_before_or_at(moment) == moment
 
     def count(self, start: datetime, end: datetime) -> int:
         """How many occurrences lie in [start, end); arithmetic wherever the kind allows it."""
@@ -145,6 +173,21 @@ class Rule(_Remembered, ABC):
         """How many rules deep this one is made of rules; 0 for a plain one."""
         return max((1 + x.depth() for x in self.exceptions if isinstance(x, Rule)), default=0)
 
+    def leans_on_anchor(self) -> bool:
+        """Whether what it denotes depends on the anchor that it is bound to."""
+        try:
+            return self._leans
+        except AttributeError:
+            leans = self._leans_on_anchor()
+            object.__setattr__(self, "_leans", leans)
+            return leans
+
+    def _leans_on_anchor(self) -> bool:
+        is_counted = self.limit is not None and not self.starts_itself()
+        return is_counted or any(
+            given.leans_on_anchor() for given in self.exceptions if isinstance(given, Rule)
+        )
+
     def starts_at(self) -> datetime | None:
         """The instant of `start_date`, in UTC; None without one."""
         return None if self.start_date is None else to_instant(self._span(self.place())[0])
@@ -152,6 +195,10 @@ class Rule(_Remembered, ABC):
     def unlimited(self) -> Self:
         """This rule without its limit: who counts jobs applies the limit itself."""
         return self if self.limit is None else dataclasses.replace(self, limit=None)
+
+    def unexcluded(self) -> Self:
+        """This rule with what calendars, exceptions and `exdate` take out of it."""
+        return dataclasses.replace(self, kept_on=(), exceptions=())
 
     def to_json(self) -> dict[str, Any]:
         """What is stored and sent: rule_from_json() of it equals this rule, unbound.

@@ -6,11 +6,12 @@ whole was bound.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 from zoneinfo import ZoneInfo
 
 from scheduler.rules.base import Rule
@@ -53,6 +54,14 @@ class Combined(Rule):
     def is_wall_only(self) -> bool:
         members = (member.is_wall_only() for member in self.members)
         return Rule.is_wall_only(self) and all(members)
+
+    def unexcluded(self) -> Self:
+        members = tuple(member.unexcluded() for member in self.members)
+        return dataclasses.replace(Rule.unexcluded(self), members=members)
+
+    def _leans_on_anchor(self) -> bool:
+        members = (member.leans_on_anchor() for member in self.members)
+        return Rule._leans_on_anchor(self) or any(members)
 
     def _to_json(self) -> dict[str, Any]:
         return {self.kind: [member.to_json() for member in self.members]}

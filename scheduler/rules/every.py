@@ -87,6 +87,9 @@ class Interval(Rule):
     def starts_itself(self) -> bool:
         return True
 
+    def _leans_on_anchor(self) -> bool:
+        return self.start_date is None or Rule._leans_on_anchor(self)
+
     def _instants(self, place: ZoneInfo) -> Series:
         if self.unit in ELAPSED:
             return Steady(self._first(place), self.every * ELAPSED[self.unit])

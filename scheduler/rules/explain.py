@@ -89,28 +89,28 @@ def _conditions(rule: Rule) -> list[str]:
 
 
 def excluded_by(rule: Rule, moment: datetime) -> list[str]:
-    """What keeps `rule` from occurring at `moment`, as texts; [] if no calendar does.
+    """What keeps `rule` from occurring at `moment`, as texts; [] if it is not excluded.
 
-    `rule` is bound. That is: an `only_on` that does not hold it, each `except` that does, and
-    what keeps the members of a union or an intersection from it.
+    `rule` is bound. That is: an `only_on` that does not hold it, each `except` and `exdate` that
+    does, and what keeps the members of a union or an intersection from it.
     """
-    bare = dataclasses.replace(rule, kept_on=(), exceptions=(), limit=None)
+    bare = dataclasses.replace(rule.unexcluded(), limit=None)
     found: list[str] = []
     if isinstance(rule, Combined):
         for member in rule.members:
             found += excluded_by(member.within(rule, rule.place()), moment)
-    if not _occurs(bare, moment):
+    if moment not in bare:
         return found
-    if rule.kept_on and not _occurs(dataclasses.replace(bare, kept_on=rule.kept_on), moment):
+    if rule.kept_on and moment not in dataclasses.replace(bare, kept_on=rule.kept_on):
         found.append("only on " + " or ".join(_calendar(given) for given in rule.kept_on))
     for given in rule.exceptions:
-        if not _occurs(dataclasses.replace(bare, exceptions=(given,)), moment):
+        if moment not in dataclasses.replace(bare, exceptions=(given,)):
             found.append(f"except {_exception(given)}")
+    if isinstance(bare, RRule) and isinstance(rule, RRule):
+        for at in rule.exdate:
+            if moment not in dataclasses.replace(bare, exdate=(at,)):
+                found.append(f"but not {_moment(at)}")
     return found
-
-
-def _occurs(rule: Rule, moment: datetime) -> bool:
-    return rule.last_before_or_at(moment) == moment
 
 
 def _exception(given: Calendar | Rule) -> str:

@@ -7,11 +7,12 @@ instants taken out and put in.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 from zoneinfo import ZoneInfo
 
 from scheduler.rules import refusals
@@ -75,6 +76,9 @@ class RRule(Rule):
         until = _recur(self.rrule).until
         given = (self.dtstart, *self.exdate, *self.rdate, *([until] if until else []))
         return Rule.is_wall_only(self) and all(stamp.tzinfo is None for stamp in given)
+
+    def unexcluded(self) -> Self:
+        return dataclasses.replace(Rule.unexcluded(self), exdate=())
 
     def starts_itself(self) -> bool:
         return True

@@ -7,57 +7,61 @@ from __future__ import annotations
 
 import heapq
 import threading
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import fields, replace
-from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from datetime import datetime, timedelta
+from typing import Any
 
 from scheduler import clock, lifecycle
-from scheduler.errors import DuplicateJob, NaiveTime, StaleSchedule, UnknownJobId
+from scheduler.errors import DuplicateJob, StaleSchedule, UnknownJobId
 from scheduler.expansion import Expansion
+from scheduler.flow import FlowKey, Limit, admit, key_of
 from scheduler.model import (
+    Attempt,
     Declaration,
     Job,
     JobStatus,
     Lease,
     Note,
     Schedule,
-    ScheduleStatus,
     Settlement,
     Skip,
+    replace,
 )
+from scheduler.retention import Pruned
 from scheduler.storage.base import (
     DEFAULT_TTL,
-    JobStorage,
-    blocked,
+    aware,
+    by_acquisition,
     by_occurrence,
+    cancelled,
+    check_ended,
+    due_jobs,
+    follows,
     holds,
-    matches,
+    in_utc,
+    is_current,
+    is_prunable,
     new_token,
     or_clock,
+    reaches,
+    turn_at,
 )
-
-Value = TypeVar("Value", Job, Schedule, Skip, Note, Declaration)
-
-_INSTANTS = {
-    kind: tuple(field.name for field in fields(kind) if "datetime" in str(field.type))
-    for kind in (Job, Schedule, Skip, Note, Declaration)
-}
-"""The fields of each kind of value that hold instants."""
+from scheduler.storage.batches import BatchStorage
+from scheduler.storage.records import new_among
 
 _Turn = tuple[datetime, str, str]
 """When a schedule is due, its id and its name."""
 
-_LIVE = (ScheduleStatus.ACTIVE, ScheduleStatus.PAUSED)
 
-
-class MemoryStorage(JobStorage):
+class MemoryStorage(BatchStorage):
     """Jobs and schedules in dicts, guarded by one lock."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._jobs: dict[str, Job] = {}
+        self._ids: list[str] = []
         self._with_status: dict[JobStatus, dict[str, Job]] = {each: {} for each in JobStatus}
         self._occurrences: set[tuple[str, datetime]] = set()
         self._schedules: dict[str, Schedule] = {}
@@ -65,9 +69,8 @@ class MemoryStorage(JobStorage):
         self._skips: dict[str, dict[datetime, Skip]] = {}
         self._notes: dict[str, list[Note]] = {}
         self._declarations: dict[str, Declaration] = {}
-
-    def save_job(self, job: Job) -> None:
-        self.save_jobs([job])
+        self._attempts: dict[str, dict[tuple[datetime, int], Attempt]] = {}
+        self._starts: dict[FlowKey, tuple[datetime, ...]] = {}
 
     def save_jobs(self, jobs: Sequence[Job]) -> None:
         with self._lock:
@@ -78,15 +81,17 @@ class MemoryStorage(JobStorage):
                 if job.id in self._jobs or ids[job.id] > 1:
                     raise DuplicateJob(f"job {job.id}: its id is already taken")
                 if key is not None and (key in self._occurrences or occurrences[key] > 1):
-                    raise DuplicateJob(f"job {job.id}: its occurrence {key[1]} has a job already")
-            moved = [_in_utc(job) for job in jobs]  # all, then written
+                    raise _occurrence_taken(job)
+            moved = [in_utc(job) for job in jobs]  # all, then written
             for job in moved:
                 self._put(job)
             self._occurrences.update(occurrences)
 
     def _put(self, job: Job) -> None:
         stored = self._jobs.get(job.id)
-        if stored is not None:
+        if stored is None:
+            insort(self._ids, job.id)
+        else:
             del self._with_status[stored.status][job.id]
         self._jobs[job.id] = self._with_status[job.status][job.id] = job
 
@@ -96,27 +101,20 @@ class MemoryStorage(JobStorage):
 
     def get_jobs_by_status(self, status: JobStatus) -> list[Job]:
         with self._lock:
-            return sorted(self._with_status[status].values(), key=_order)
+            return sorted(self._with_status[status].values(), key=by_acquisition)
 
     def update_job(self, job: Job) -> None:
         with self._lock:
-            if job.id not in self._jobs:
+            stored = self._jobs.get(job.id)
+            if stored is None:
                 raise UnknownJobId(job.id)
-            self._put(_in_utc(job))
-
-    def acquire_next_job(
-        self,
-        ttl: timedelta = DEFAULT_TTL,
-        *,
-        handler_names: Collection[str] | None = None,
-        queue: str | None = None,
-        worker: str = "",
-        now: datetime | None = None,
-    ) -> Job | None:
-        jobs = self.acquire_next_jobs(
-            1, handler_names=handler_names, queue=queue, ttl=ttl, worker=worker, now=now
-        )
-        return jobs[0] if jobs else None
+            moved = in_utc(job)
+            before, after = stored.occurrence, moved.occurrence
+            if after != before and after in self._occurrences:
+                raise _occurrence_taken(moved)
+            self._occurrences.difference_update([before] if before else [])
+            self._occurrences.update([after] if after else [])
+            self._put(moved)
 
     def acquire_next_jobs(
         self,
@@ -127,24 +125,32 @@ class MemoryStorage(JobStorage):
         ttl: timedelta = DEFAULT_TTL,
         worker: str = "",
         now: datetime | None = None,
+        limits: Mapping[str, Limit] | None = None,
+        aged_before: datetime | None = None,
     ) -> list[Job]:
         at = or_clock(now)
         lease = Lease(new_token(), at + ttl)
         with self._lock:
-            waiting = blocked(self._unfinished())
-            due = sorted(
-                (
-                    job
-                    for job in self._with_status[JobStatus.PENDING].values()
-                    if job.scheduled_at <= at
-                    and job.id not in waiting
-                    and matches(job, handler_names, queue)
-                ),
-                key=_order,
+            due = due_jobs(
+                self._unfinished(),
+                at,
+                handler_names=handler_names,
+                queue=queue,
+                aged_before=aged_before,
             )
-            taken = [lifecycle.acquire(job, lease, worker=worker, now=at) for job in due[:n]]
+            running = self._with_status[JobStatus.PROCESSING].values()
+            admitted = admit(
+                due,
+                n,
+                limits=limits or {},
+                running=Counter(map(key_of, running)) if limits else {},
+                starts=self._starts,
+                now=at,
+            )
+            taken = [lifecycle.acquire(job, lease, worker=worker, now=at) for job in admitted.jobs]
             for job in taken:
                 self._put(job)
+            self._starts.update(admitted.starts)
         return taken
 
     def _unfinished(self) -> list[Job]:
@@ -154,6 +160,7 @@ class MemoryStorage(JobStorage):
         ]
 
     def get_occurrences(self, schedule_id: str, start: datetime, end: datetime) -> list[Job]:
+        aware(start=start, end=end)
         with self._lock:
             found = [
                 job
@@ -165,17 +172,14 @@ class MemoryStorage(JobStorage):
         return sorted(found, key=by_occurrence)
 
     def complete_job(self, job_id: str, result: Any = None) -> None:
-        self._move(job_id, lambda job: lifecycle.complete(job, result, now=clock.now()))
+        self.move_job(job_id, lambda job: lifecycle.complete(job, result, now=clock.now()))
 
     def fail_job(self, job_id: str, error: str) -> None:
-        self._move(job_id, lambda job: lifecycle.fail(job, error, now=clock.now()))
+        self.move_job(job_id, lambda job: lifecycle.fail(job, error, now=clock.now()))
 
-    def _move(self, job_id: str, move: Callable[[Job], Job]) -> None:
+    def move_job(self, job_id: str, move: Callable[[Job], Job]) -> Job:
         with self._lock:
-            job = self._jobs.get(job_id)
-            if job is None:
-                raise UnknownJobId(job_id)
-            self._put(move(job))
+            return super().move_job(job_id, move)
 
     def settle_jobs(self, settlements: Sequence[Settlement]) -> list[bool]:
         with self._lock:
@@ -185,8 +189,53 @@ class MemoryStorage(JobStorage):
                 held = stored is not None and holds(stored, settlement)
                 if held:
                     self._put(settlement.job)
+                    if settlement.attempt is not None:
+                        self._record(settlement.attempt)
                 written.append(held)
             return written
+
+    def _record(self, attempt: Attempt) -> None:
+        moved = in_utc(attempt)
+        self._attempts.setdefault(moved.job_id, {})[moved.started_at, moved.number] = moved
+
+    def list_attempts(self, job_ids: Collection[str]) -> list[Attempt]:
+        with self._lock:
+            found = [
+                each for job_id in set(job_ids) for each in self._attempts.get(job_id, {}).values()
+            ]
+        return sorted(found, key=lambda each: (each.job_id, each.started_at, each.number))
+
+    def prune_jobs(
+        self,
+        ended_before: Mapping[JobStatus, datetime],
+        *,
+        limit: int = 1000,
+        after_id: str | None = None,
+        before_id: str | None = None,
+        dry_run: bool = False,
+    ) -> Pruned:
+        check_ended(ended_before)
+        with self._lock:
+            start = 0 if after_id is None else bisect_right(self._ids, after_id)
+            end = len(self._ids) if before_id is None else bisect_left(self._ids, before_id)
+            page = self._ids[start : max(start, min(end, start + max(0, limit)))]
+            schedules = {each.id: each for each in self._schedules.values()}
+            gone = [
+                job
+                for job in map(self._jobs.__getitem__, page)
+                if is_prunable(job, ended_before, schedules.get(job.schedule_id or ""))
+            ]
+            if not dry_run:
+                self._remove(gone)
+                self._ids[start : start + len(page)] = filter(self._jobs.__contains__, page)
+        is_more = bool(page) and len(page) == limit
+        return Pruned(len(page), len(gone), page[-1] if is_more else None)
+
+    def _remove(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            del self._jobs[job.id], self._with_status[job.status][job.id]
+            self._occurrences.difference_update([job.occurrence] if job.occurrence else [])
+            self._attempts.pop(job.id, None)
 
     def renew_leases(self, tokens: Mapping[str, str], *, expires_at: datetime) -> set[str]:
         with self._lock:
@@ -194,12 +243,13 @@ class MemoryStorage(JobStorage):
 
     def save_schedule(self, schedule: Schedule) -> None:
         with self._lock:
-            stored = self._schedules.get(schedule.name)
-            expected = None if schedule.revision == 1 else (schedule.id, schedule.revision - 1)
-            is_behind = stored is not None and stored.cursor_at > schedule.cursor_at
-            if (stored and (stored.id, stored.revision)) != expected or is_behind:
+            if not follows(schedule, self._schedules.get(schedule.name)):
                 raise StaleSchedule(f"schedule {schedule.name!r}: written by another meanwhile")
             self._keep(schedule)
+
+    def save_schedules(self, schedules: Sequence[Schedule], *, notes: Sequence[Note] = ()) -> None:
+        with self._lock:
+            super().save_schedules(schedules, notes=notes)
 
     def get_schedule(self, name: str) -> Schedule | None:
         with self._lock:
@@ -222,9 +272,9 @@ class MemoryStorage(JobStorage):
 
     def due_schedules(self, now: datetime, *, limit: int = 1000) -> list[Schedule]:
         with self._lock:
-            taken: list[_Turn] = []
+            taken: dict[_Turn, None] = {}  # a schedule that came back to a turn has it twice
             while len(taken) < limit and (turn := self._next_turn()) is not None and turn[0] <= now:
-                taken.append(heapq.heappop(self._turns))
+                taken[heapq.heappop(self._turns)] = None
             for turn in taken:
                 heapq.heappush(self._turns, turn)
             return [self._schedules[name] for _, _, name in taken]
@@ -239,23 +289,25 @@ class MemoryStorage(JobStorage):
         while self._turns:
             at, schedule_id, name = turn = self._turns[0]
             schedule = self._schedules.get(name)
-            if schedule is not None and (schedule.id, _turn_at(schedule)) == (schedule_id, at):
+            if schedule is not None and (schedule.id, turn_at(schedule)) == (schedule_id, at):
                 return turn
             heapq.heappop(self._turns)
         return None
 
     def _keep(self, schedule: Schedule) -> None:
         stored = self._schedules.get(schedule.name)
-        moved = _in_utc(schedule)
+        moved = in_utc(schedule)
         self._schedules[schedule.name] = moved
-        at = _turn_at(moved)
-        has_turn = stored is not None and (stored.id, _turn_at(stored)) == (moved.id, at)
+        at = turn_at(moved)
+        has_turn = stored is not None and (stored.id, turn_at(stored)) == (moved.id, at)
         if at is not None and not has_turn:
             heapq.heappush(self._turns, (at, moved.id, moved.name))
 
-    def record_expansions(self, expansions: Sequence[Expansion]) -> list[bool]:
+    def record_expansions(
+        self, expansions: Sequence[Expansion], *, wait: bool = True
+    ) -> list[bool]:
         with self._lock:
-            won = [self._is_current(each.before) for each in expansions]
+            won = [is_current(each, self._schedules.get(each.before.name)) for each in expansions]
             writable = [each for each, is_won in zip(expansions, won, strict=True) if is_won]
             # The jobs first: only they can be refused, and then nothing has been written.
             self.save_jobs([job for each in writable for job in each.jobs if self._is_new(job)])
@@ -266,48 +318,44 @@ class MemoryStorage(JobStorage):
     def _write(self, expansion: Expansion) -> None:
         schedule = expansion.after
         for before, after in expansion.cancelled:
-            stored = self._jobs.get(before.id)
-            if stored is not None and stored.status is before.status:
-                cancelled = replace(
-                    stored, status=after.status, completed_at=after.completed_at, lease=None
-                )
-                self._put(_in_utc(cancelled))
+            job = cancelled(self._jobs.get(before.id), before, after)
+            if job is not None:
+                self._put(in_utc(job))
         if expansion.removes:
             del self._schedules[schedule.name]
             self._forget(schedule.id)
             return
         self._keep(schedule)
-        for skip in map(_in_utc, expansion.skips):
+        for skip in map(in_utc, expansion.skips):
             self._skips.setdefault(schedule.id, {})[skip.first_at] = skip
         if expansion.note is not None:
-            self._notes.setdefault(schedule.id, []).append(_in_utc(expansion.note))
-
-    def _is_current(self, before: Schedule) -> bool:
-        stored = self._schedules.get(before.name)
-        return stored is not None and _state(stored) == _state(before)
+            self._notes.setdefault(schedule.id, []).append(in_utc(expansion.note))
 
     def _is_new(self, job: Job) -> bool:
         return job.id not in self._jobs and job.occurrence not in self._occurrences
 
     def list_skips(
-        self, schedule_id: str, start: datetime | None = None, end: datetime | None = None
+        self,
+        schedule_id: str,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        *,
+        limit: int | None = None,
     ) -> list[Skip]:
         with self._lock:
             skips = list(self._skips.get(schedule_id, {}).values())
-        within = (
-            skip
-            for skip in skips
-            if (start is None or skip.last_at >= start) and (end is None or skip.first_at < end)
-        )
-        return sorted(within, key=lambda skip: skip.first_at)
+        within = (skip for skip in skips if reaches(skip, start, end))
+        found = sorted(within, key=lambda skip: skip.first_at)
+        return found if limit is None else found[max(0, len(found) - limit) :]
 
     def list_notes(self, schedule_id: str) -> list[Note]:
         with self._lock:
-            return list(self._notes.get(schedule_id, ()))
+            notes = list(self._notes.get(schedule_id, ()))
+        return sorted(notes, key=lambda note: note.revision)
 
     def save_declaration(self, declaration: Declaration) -> None:
         with self._lock:
-            self._declarations[declaration.process] = _in_utc(declaration)
+            self._declarations[declaration.process] = in_utc(declaration)
 
     def renew_declaration(self, process: str, *, seen_at: datetime) -> bool:
         with self._lock:
@@ -322,9 +370,54 @@ class MemoryStorage(JobStorage):
             self._declarations = {each.process: each for each in seen}
         return sorted(seen, key=lambda each: (each.since_at, each.process))
 
+    def restore(
+        self,
+        *,
+        jobs: Sequence[Job] = (),
+        schedules: Sequence[Schedule] = (),
+        skips: Sequence[Skip] = (),
+        notes: Sequence[Note] = (),
+        attempts: Sequence[Attempt] = (),
+    ) -> int:
+        with self._lock:
+            # All of them are looked at before the first is written.
+            new_jobs = new_among(jobs, self._beside(jobs))
+            known = self._schedules.values() if schedules else ()
+            new_schedules = [in_utc(each) for each in new_among(schedules, known)]
+            new_skips = [in_utc(each) for each in new_among(skips, self._skips_at(skips))]
+            noted = {note.schedule_id for note in notes}
+            there = [note for schedule_id in noted for note in self.list_notes(schedule_id)]
+            new_notes = [in_utc(each) for each in new_among(notes, there)]
+            tried = self.list_attempts([each.job_id for each in attempts])
+            new_attempts = [in_utc(each) for each in new_among(attempts, tried)]
+            self.save_jobs(new_jobs)
+            for schedule in new_schedules:
+                self._keep(schedule)
+            for skip in new_skips:
+                self._skips.setdefault(skip.schedule_id, {})[skip.first_at] = skip
+            for note in new_notes:
+                self._notes.setdefault(note.schedule_id, []).append(note)
+            for attempt in new_attempts:
+                self._record(attempt)
+        return len([*new_jobs, *new_schedules, *new_skips, *new_notes, *new_attempts])
+
+    def _beside(self, jobs: Sequence[Job]) -> list[Job]:
+        """The stored jobs that have the id of one of `jobs`, or its occurrence."""
+        found = [self._jobs[job.id] for job in jobs if job.id in self._jobs]
+        places = {job.occurrence for job in jobs} & self._occurrences
+        if len(places) > len({job.occurrence for job in found if job.occurrence}):
+            found += [job for job in self._jobs.values() if job.occurrence in places]
+        return found
+
+    def _skips_at(self, skips: Sequence[Skip]) -> list[Skip]:
+        """The stored skips that begin where one of `skips` does."""
+        found = (self._skips.get(skip.schedule_id, {}).get(skip.first_at) for skip in skips)
+        return [skip for skip in found if skip is not None]
+
     def clear(self) -> None:
         with self._lock:
             self._jobs.clear()
+            self._ids.clear()
             for jobs in self._with_status.values():
                 jobs.clear()
             self._occurrences.clear()
@@ -333,28 +426,9 @@ class MemoryStorage(JobStorage):
             self._skips.clear()
             self._notes.clear()
             self._declarations.clear()
+            self._attempts.clear()
+            self._starts.clear()
 
 
-def _in_utc(value: Value) -> Value:
-    """`value` with its instants in UTC, as every store gives them back. Raises NaiveTime."""
-    moved: dict[str, Any] = {}
-    for name in _INSTANTS[type(value)]:
-        moment = getattr(value, name)
-        if moment is not None and moment.tzinfo is not UTC:
-            if moment.tzinfo is None:
-                raise NaiveTime(name, moment)
-            moved[name] = moment.astimezone(UTC)
-    return replace(value, **moved) if moved else value
-
-
-def _turn_at(schedule: Schedule) -> datetime | None:
-    return schedule.next_at if schedule.status in _LIVE else None
-
-
-def _state(schedule: Schedule) -> tuple[str, int, datetime]:
-    """What every write changes."""
-    return schedule.id, schedule.revision, schedule.cursor_at
-
-
-def _order(job: Job) -> tuple[int, datetime, str]:
-    return job.priority, job.scheduled_at, job.id
+def _occurrence_taken(job: Job) -> DuplicateJob:
+    return DuplicateJob(f"job {job.id}: its occurrence {job.occurrence_at} has a job already")

@@ -7,26 +7,26 @@ much later. An `async def` runs on a loop whose clock is simulated. Nothing slee
 from __future__ import annotations
 
 import heapq
-import threading
-import time
 from asyncio import Task
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import count
-from typing import Any, SupportsIndex
+from typing import Any
 
+from scheduler import capture
 from scheduler.errors import SchedulerError
-from scheduler.handlers import Call, perform, perform_async, prepare, refused
+from scheduler.handlers import Begin, Call, perform, perform_async, prepare, refused
 from scheduler.model import Job, Outcome
 from scheduler.registry import Registry
 from scheduler.testing.loop import TravelLoop
+from scheduler.testing.sleep import Account
 
 _CAUGHT = (Exception, SystemExit)  # not KeyboardInterrupt: that ends the test
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_REAL_SLEEP = time.sleep
+
+StandIn = Callable[[dict[str, Any]], Any]
+"""Called with the arguments that are meant for a handler."""
 
 
 @dataclass
@@ -34,42 +34,58 @@ class Staging:
     """What a test says of handlers, by the name of the job."""
 
     takes: dict[str, timedelta] = field(default_factory=dict)
-    functions: dict[str, Callable[[dict[str, Any]], Any]] = field(default_factory=dict)
-    """What is called in place of the handler, with its arguments."""
-    recorded: bool = False
-    """Whether every handler without a function of its own is left uncalled."""
+    functions: dict[str, StandIn] = field(default_factory=dict)
+    """What is called in place of a handler."""
+    otherwise: StandIn | None = None
+    """What is called in place of every other handler; None: itself."""
 
-    def function(self, name: str) -> Callable[[dict[str, Any]], Any] | None:
+    def function(self, name: str) -> StandIn | None:
         """What stands in for the handler of `name`; None: itself."""
-        return self.functions.get(name, _nothing if self.recorded else None)
+        return self.functions.get(name, self.otherwise)
 
 
-def _nothing(arguments: dict[str, Any]) -> None:
-    """A recorder: the run is on record, and nothing else happens."""
+@dataclass(frozen=True, slots=True)
+class Coroutine:
+    """An `async def` under way, and the future of its outcome."""
+
+    call: Call
+    task: Task[Outcome]
+    future: Future[Outcome]
+    account: Account
 
 
 class InlineRunner:
-    """Calls the handlers of `registry` at the simulated `now`, as `staging` says."""
+    """Calls the handlers of `registry` as `staging` says.
+
+    `elapsed` is how much simulated time has passed: a handler takes as long as it takes, however
+    the wall clock is set meanwhile.
+    """
 
     def __init__(
-        self, registry: Registry, *, now: Callable[[], datetime], staging: Staging
+        self,
+        registry: Registry,
+        *,
+        begin: Begin,
+        elapsed: Callable[[], timedelta],
+        staging: Staging,
     ) -> None:
         self._registry = registry
-        self._now = now
+        self._begin_transaction = begin
+        self._elapsed = elapsed
         self._staging = staging
         self._numbers = count()
-        self._later: list[tuple[datetime, int, Future[Outcome], Outcome]] = []
-        self._tasks: dict[str, tuple[Call, Task[Outcome], Future[Outcome]]] = {}
+        self._later: list[tuple[timedelta, int, Future[Outcome], Outcome]] = []
+        self._tasks: dict[str, Coroutine] = {}
         self._calls: dict[str, Call] = {}
         self._loop: TravelLoop | None = None
-        self._slept = timedelta(0)
+        capture.install()
 
     # --- what the executor asks ------------------------------------------------------------
 
     def start(self, job: Job) -> Future[Outcome]:
         """Call the handler of `job`; the future of its outcome, which may be done already."""
         try:
-            call = prepare(self._registry, job)
+            call = prepare(self._registry, job, begin=self._begin_transaction)
         except SchedulerError as error:
             return refused(error)
         future: Future[Outcome] = Future()
@@ -85,11 +101,11 @@ class InlineRunner:
         if job_id in self._calls:
             self._calls[job_id].context.cancel()
         if job_id in self._tasks:
-            call, task, future = self._tasks.pop(job_id)
-            call.context.cancel()
-            task.cancel()
+            coroutine = self._tasks.pop(job_id)
+            coroutine.call.context.cancel()
+            coroutine.task.cancel()
             self._settle()
-            future.cancel()
+            coroutine.future.cancel()
 
     def close(self) -> None:
         """End every coroutine under way, and drop what would have arrived."""
@@ -103,18 +119,18 @@ class InlineRunner:
     # --- what the traveller asks -----------------------------------------------------------
 
     @property
-    def next_at(self) -> datetime | None:
-        """When an outcome arrives or a coroutine goes on; None if none is known."""
-        moments = [self._later[0][0]] if self._later else []
+    def wait(self) -> timedelta | None:
+        """How long until an outcome arrives or a coroutine goes on; None if none is known."""
+        due = [self._later[0][0]] if self._later else []
         timer = None if self._loop is None else self._loop.next_timer
         if timer is not None:
-            moments.append(_EPOCH + timedelta(microseconds=round(timer * 1e6)))
-        return min(moments, default=None)
+            due.append(timedelta(seconds=timer))
+        return min(due) - self._elapsed() if due else None
 
     def arrive(self) -> None:
         """Let everything that is due by now arrive."""
-        now = self._now()
-        while self._later and self._later[0][0] <= now:
+        elapsed = self._elapsed()
+        while self._later and self._later[0][0] <= elapsed:
             _, _, future, outcome = heapq.heappop(self._later)
             future.set_result(outcome)
         if self._tasks:
@@ -125,16 +141,15 @@ class InlineRunner:
     def _call(
         self,
         call: Call,
-        stand_in: Callable[[dict[str, Any]], Any] | None,
+        stand_in: StandIn | None,
         future: Future[Outcome],
     ) -> None:
         if stand_in is not None:
             definition = replace(call.definition, function=lambda **given: stand_in(given))
             call = replace(call, definition=definition)
-        self._slept = timedelta(0)
-        with self._sleepless():
-            outcome = perform(call, _CAUGHT)
-        self._deliver(call, future, outcome, self._slept)
+        account = Account(call.context)
+        outcome = account.context().run(perform, call, _CAUGHT)
+        self._deliver(call, future, outcome, account.slept)
 
     def _deliver(
         self, call: Call, future: Future[Outcome], outcome: Outcome, slept: timedelta
@@ -145,14 +160,15 @@ class InlineRunner:
             return
         self._calls[call.job.id] = call
         future.add_done_callback(lambda _: self._calls.pop(call.job.id, None))
-        item = (self._now() + takes, next(self._numbers), future, outcome)
+        item = (self._elapsed() + takes, next(self._numbers), future, outcome)
         heapq.heappush(self._later, item)
 
     def _begin(self, call: Call, future: Future[Outcome]) -> None:
         if self._loop is None:
-            self._loop = TravelLoop(lambda: (self._now() - _EPOCH).total_seconds())
-        task = self._loop.create_task(perform_async(call, _CAUGHT))
-        self._tasks[call.job.id] = (call, task, future)
+            self._loop = TravelLoop(lambda: self._elapsed().total_seconds())
+        account = Account(call.context)
+        task = self._loop.create_task(perform_async(call, _CAUGHT), context=account.context())
+        self._tasks[call.job.id] = Coroutine(call, task, future, account)
         self._settle()
 
     def _settle(self) -> None:
@@ -160,28 +176,11 @@ class InlineRunner:
         if self._loop is None:
             return
         self._loop.settle()
-        for job_id, (call, task, future) in list(self._tasks.items()):
-            if task.done():
-                del self._tasks[job_id]
-                if task.cancelled():
-                    future.cancel()
-                else:
-                    self._deliver(call, future, task.result(), timedelta(0))
-
-    @contextmanager
-    def _sleepless(self) -> Iterator[None]:
-        """time.sleep in a handler makes it take so much longer, and returns at once."""
-        here = threading.get_ident()
-
-        def sleep(seconds: float | SupportsIndex) -> None:
-            if threading.get_ident() == here:
-                self._slept += timedelta(seconds=float(seconds))
+        for job_id, ended in list(self._tasks.items()):
+            if not ended.task.done():
+                continue
+            del self._tasks[job_id]
+            if ended.task.cancelled():
+                ended.future.cancel()
             else:
-                _REAL_SLEEP(seconds)
-
-        before = time.sleep
-        time.sleep = sleep
-        try:
-            yield
-        finally:
-            time.sleep = before
+                self._deliver(ended.call, ended.future, ended.task.result(), ended.account.slept)

@@ -1,7 +1,8 @@
 """An event loop whose clock is simulated, stepped by whoever travels.
 
 A coroutine that sleeps for an hour is asleep until the simulated clock has moved an hour. What
-it hands to a thread runs at once. Only what waits for a real socket waits for real.
+it hands to a thread runs at once, and arrives when it has slept what it sleeps. Only what waits
+for a real socket waits for real.
 """
 
 from __future__ import annotations
@@ -11,14 +12,21 @@ import heapq
 import selectors
 from collections.abc import Callable
 from contextvars import Context
+from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar, TypeVarTuple
+
+from scheduler.testing.sleep import apart
 
 Arguments = TypeVarTuple("Arguments")
 Result = TypeVar("Result")
 
+_NEVER = timedelta(days=10_000 * 366).total_seconds()
+"""So far ahead that no calendar has a date for it."""
+
 
 class TravelLoop(asyncio.SelectorEventLoop):
-    """`seconds` is the simulated clock, in seconds."""
+    """`seconds` is how many seconds of simulated time have passed: they never go back."""
 
     def __init__(self, seconds: Callable[[], float]) -> None:
         self._seconds = seconds
@@ -26,8 +34,7 @@ class TravelLoop(asyncio.SelectorEventLoop):
         self._calls = 0
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         super().__init__(self._selector_)
-        # A timer is due at its instant, not a nanosecond later, which a float of this size
-        # cannot tell from it.
+        # Simulated time moves by whole microseconds: a timer is due at the one nearest to it.
         self._clock_resolution = 1e-6
         self._own_files = len(self._selector_.get_map())
 
@@ -59,19 +66,27 @@ class TravelLoop(asyncio.SelectorEventLoop):
     ) -> asyncio.Future[Result]:
         """What is meant for a thread runs here and now: simulated time has one thread."""
         future: asyncio.Future[Result] = self.create_future()
-        try:
-            future.set_result(func(*args))
-        except Exception as error:  # noqa: BLE001 - handed to whoever awaits it
-            future.set_exception(error)
+
+        def called() -> Callable[[], None]:
+            try:
+                return partial(future.set_result, func(*args))
+            except Exception as error:  # noqa: BLE001 - handed to whoever awaits it
+                return partial(future.set_exception, error)
+
+        arrive, slept = apart(called)
+        if slept:
+            self.call_later(slept.total_seconds(), lambda: None if future.done() else arrive())
+        else:
+            arrive()
         return future
 
     @property
     def next_timer(self) -> float | None:
-        """When the next timer is due, on the simulated clock; None without any."""
+        """When, by `time`, the next timer is due; None without any that ever is."""
         while self._timers:
             when, _, handle = self._timers[0]
-            if not handle.cancelled() and when > self.time():
-                return when
+            if not handle.cancelled() and when >= self.time() + self._clock_resolution:
+                return when if when < _NEVER else None
             heapq.heappop(self._timers)
         return None
 

@@ -1,4 +1,4 @@
-"""The pytest plugin: one fixture, imported when a test asks for it.
+"""The pytest plugin: one fixture, imported when a test asks for it, and the contract's asserts.
 
 def test_the_books_are_exported_at_night(travel):
     travel.to("2026-03-28T00:00", timezone="Europe/Berlin")
@@ -16,6 +16,9 @@ import pytest
 if TYPE_CHECKING:
     from scheduler.testing.travel import Travel
 
+# By name, before anything imports it: a law that fails then shows both sides of its assert.
+pytest.register_assert_rewrite("scheduler.testing.contract")
+
 _MARKER = "travel(storage='sqlite://', timezone='UTC'): where a test travels, and by which clock"
 
 
@@ -31,7 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def travel(request: pytest.FixtureRequest) -> Iterator[Travel]:
     """Simulated time in which schedules are expanded and jobs run, see scheduler.testing.Travel.
 
-    It knows the jobs that the test's module declares or imports.
+    It knows the jobs that the test's module declares or imports. The store, empty before the
+    test, is emptied after it.
     """
     from scheduler.testing.travel import Travel
 
@@ -43,3 +47,4 @@ def travel(request: pytest.FixtureRequest) -> Iterator[Travel]:
         if module is not None:
             travelling.know(module)
         yield travelling
+        travelling.clear()

@@ -7,10 +7,12 @@ real storage, in one thread. Nothing sleeps, so that a year takes as long as its
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from types import ModuleType, TracebackType
 from typing import Any, Self
 
@@ -18,24 +20,31 @@ from freezegun import freeze_time
 from freezegun.api import FrozenDateTimeFactory
 
 from scheduler import clock
-from scheduler.errors import InvalidOption, UnknownName
+from scheduler.errors import InvalidOption, SchedulerError, UnknownName
 from scheduler.events import Event, EventName
 from scheduler.expander import ClockWatch
 from scheduler.handlers import Runner
 from scheduler.model import Job
-from scheduler.queue import JobQueue
-from scheduler.registry import JobDefinition, Registry, check_duration, discover, marks
+from scheduler.options import check_duration, check_integer
+from scheduler.queue import EXECUTOR, EXPANDER, JobQueue
+from scheduler.registry import JobDefinition, Registry, discover, marks
 from scheduler.rules.zones import parse_moment, zone
 from scheduler.storage import JobStorage, open_storage
 from scheduler.storage.base import DEFAULT_TTL
-from scheduler.testing.inline import InlineRunner, Staging
+from scheduler.testing.inline import InlineRunner, Staging, StandIn
 from scheduler.testing.runs import Attempt, Run, Skipped, text
+from scheduler.testing.sleep import sleepless
 
 START = "2026-01-01T00:00:00Z"
 """Where a test is that did not say."""
 
 _IDLE = timedelta(days=365)
 """How often an idle executor polls: what there is to do is known here, and polls find nothing."""
+
+_FIRST, _END = datetime(2, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
+_OUTSIDE = "outside the years 2 to 9998, which can be simulated"
+
+_PARTS = frozenset({EXPANDER, EXECUTOR})
 
 _ENDS = {
     EventName.COMPLETED,
@@ -48,21 +57,22 @@ _ENDS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Outage:
-    """A window [start, end) in which a part of the service is down; None: all of it."""
+    """A window [start, end) in which `parts` of the service are down."""
 
     start: datetime
     end: datetime
-    part: str | None
+    parts: frozenset[str]
 
 
 class Travel:
     """Simulated time, and what happens in it.
 
-    `storage` is a JobStorage or the URL of one, `timezone` the zone of wall clocks without an
-    offset (and of rules that name none), `concurrency` how many handlers run at a time. Use it
-    as a context manager: at its end the clock is thawed and what it opened is closed.
+    `storage` is the URL of a store that holds nothing yet, or a JobStorage with whatever it holds;
+    `timezone` the zone of wall clocks without an offset (and of rules that name none);
+    `concurrency` how many handlers run at a time. Use it as a context manager: at its end the
+    clock is thawed and what it opened is closed.
     """
 
     def __init__(
@@ -74,29 +84,35 @@ class Travel:
         concurrency: int = 1000,
     ) -> None:
         self._zone = zone(timezone)
-        self._url = storage
+        self._given = storage
         self._storage: JobStorage | None = None
         self._concurrency = concurrency
-        self._start = parse_moment(start, self._zone, "start")
+        self._now = self._instant(start, "start")
         self._definitions: dict[str, JobDefinition] = {}
         self._staging = Staging()
         self._queue: _TravelQueue | None = None
         self._outages: list[Outage] = []
+        self._dead: frozenset[str] = frozenset()
         self._wakes: set[datetime] = set()
         self._wanted: list[datetime] = []
         self._elapsed = timedelta(0)
         self._runs: dict[str, Run] = {}
         self._names: dict[str, list[Run]] = {}
-        self._freezer: Any = None
         self._frozen: FrozenDateTimeFactory | None = None
+        self._undo = ExitStack()
         self.hops = 0
         """How many times the clock has moved on."""
         self.events: list[Event] = []
         """Everything that was told, in order, except that a job was scheduled."""
 
     def __enter__(self) -> Self:
-        self._freezer = freeze_time(self._start)
-        self._frozen = self._freezer.start()
+        with ExitStack() as stack:
+            frozen: Any = stack.enter_context(freeze_time(self._now))
+            self._frozen = frozen
+            stack.enter_context(sleepless())
+            stack.enter_context(self._clock_stopped())
+            stack.callback(self._close)
+            self._undo = stack.pop_all()
         return self
 
     def __exit__(
@@ -105,12 +121,24 @@ class Travel:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._undo.close()
+
+    @contextmanager
+    def _clock_stopped(self) -> Iterator[None]:
+        """Let the parts read our instant: freezegun's are slow to reckon with, and are kept."""
+        before = clock.now
+        vars(clock)["now"] = lambda: self._now
+        try:
+            yield
+        finally:
+            vars(clock)["now"] = before
+
+    def _close(self) -> None:
         try:
             self._stop()
-            if self._storage is not None:
-                self._storage.close()
         finally:
-            self._freezer.stop()
+            if self._storage is not None and self._storage is not self._given:
+                self._storage.close()
 
     # --- what is there ---------------------------------------------------------------------
 
@@ -153,20 +181,33 @@ class Travel:
     @property
     def now(self) -> datetime:
         """The simulated instant, in UTC."""
-        return clock.now()
+        return self._now
 
     @property
     def storage(self) -> JobStorage:
-        """The store that everything is written to."""
+        """The store that everything is written to.
+
+        Raises InvalidOption if it was given by its URL and holds schedules or jobs: they would
+        run, too.
+        """
         if self._storage is None:
-            given = self._url
-            self._storage = given if isinstance(given, JobStorage) else open_storage(given)
+            given = self._given
+            self._storage = _opened_empty(given) if isinstance(given, str) else given
         return self._storage
 
     @property
     def queue(self) -> JobQueue:
         """The queue that runs the jobs, for whatever else a test wants of it."""
         return self._started()
+
+    def clear(self) -> Self:
+        """Forget what happened, and empty the store; not one that was handed over as an object."""
+        self._stop()
+        if self._storage is not None and self._storage is not self._given:
+            self._storage.clear()
+        for each in (self._runs, self._names, self.events):
+            each.clear()
+        return self
 
     # --- moving ----------------------------------------------------------------------------
 
@@ -190,25 +231,32 @@ class Travel:
             at = text(self.now, self._zone)
             raise InvalidOption("until", moment, f"is before {at}, which is now", "use jump")
         self._started()
-        while True:
-            self._work()
-            next_at = self._next_at()
-            if next_at is None or next_at > end:
-                break
-            self._hop(next_at)
-        self._hop(end)
+        with _unsearched():
+            while True:
+                self._work()
+                next_at = self._next_at()
+                if next_at is None or next_at > end:
+                    break
+                self._hop(next_at)
+            self._hop(end)
         return self
 
-    def forward(self, duration: timedelta | None = None, **units: float) -> Self:
-        """Live on for `duration`, or for `days=3, hours=1`."""
-        return self.until(self.now + (duration or timedelta(**units)))
+    def forward(self, duration: timedelta | float | None = None, **units: float) -> Self:
+        """Live on for `duration` (a timedelta or seconds), or for `days=3, hours=1`."""
+        passed = _duration("forward", duration, units)
+        if passed < timedelta(0):
+            raise InvalidOption("forward", str(passed), "is before now", "use jump")
+        return self.until(self._after(passed, "forward"))
 
     def jump(self, to: str | datetime | None = None, **units: float) -> Self:
         """Set the clock `to` a moment, or on by `hours=1`, or back by `hours=-1`.
 
         No time passes: nothing is lived through, and what measures time notices.
         """
-        at = self.now + timedelta(**units) if to is None else self._instant(to, "jump")
+        if to is not None:
+            at = self._instant(to, "jump")
+        else:
+            at = self._after(_duration("jump", None, units), "jump")
         self._started()
         self._freeze(at)
         return self
@@ -217,14 +265,15 @@ class Travel:
         """Nothing runs in [start, end): the process dies, its handlers with it, and starts again.
 
         `part` is "expander" or "executor" where only that one is down. Say it before it happens.
+        Where outages overlap, whatever one of them says is down.
         """
-        if part not in (None, "expander", "executor"):
+        if part is not None and part not in _PARTS:
             raise InvalidOption("part", part, "is neither expander nor executor")
         first, last = self._instant(start, "down"), self._instant(end, "down")
         if not self.now <= first < last:
             hint = "give a start from now on, and a later end"
             raise InvalidOption("down", f"{start} to {end}", "is no window to come", hint)
-        self._outages.append(Outage(first, last, part))
+        self._outages.append(Outage(first, last, _PARTS if part is None else frozenset({part})))
         return self
 
     def restart(self) -> Self:
@@ -235,10 +284,10 @@ class Travel:
 
     # --- staging ---------------------------------------------------------------------------
 
-    def takes(self, name: str, duration: timedelta | None = None, **units: float) -> Self:
-        """Let the job `name` take so long from now on, such as `minutes=25`."""
-        spent = duration or timedelta(**units)
-        self._staging.takes[self._known(name)] = check_duration("takes", spent, zero=True)
+    def takes(self, name: str, duration: timedelta | float | None = None, **units: float) -> Self:
+        """Let the job `name` take so long from now on: a timedelta, seconds, or `minutes=25`."""
+        spent = check_duration("takes", _duration("takes", duration, units), zero=True)
+        self._staging.takes[self._known(name)] = spent
         return self
 
     def fails(
@@ -246,8 +295,10 @@ class Travel:
     ) -> Self:
         """Let the next `times` attempts of the job `name` fail (None: all), uncalled."""
         raised = RuntimeError(error) if isinstance(error, str) else error
+        left = None if times is None else check_integer("times", times, 0)
+        if left == 0:
+            return self
         before = self._staging.functions.get(self._known(name))
-        left = times
 
         def fail(_: dict[str, Any]) -> None:
             nonlocal left
@@ -261,14 +312,21 @@ class Travel:
         return self
 
     def record(self, *names: str, returning: Any = None) -> Self:
-        """Do not call the handlers of these jobs (none given: of any); their runs are on record."""
+        """Do not call the handlers of these jobs, but let them return `returning`.
+
+        Without names: of all jobs of which nothing else is said. Their runs are on record.
+        """
+
+        def recorder(_: dict[str, Any]) -> Any:
+            return returning
+
         if not names:
-            self._staging.recorded = True
+            self._staging.otherwise = recorder
         for name in names:
-            self._staging.functions[self._known(name)] = lambda _: returning
+            self._staging.functions[self._known(name)] = recorder
         return self
 
-    def _stand_in(self, name: str, function: Callable[[dict[str, Any]], Any] | None) -> None:
+    def _stand_in(self, name: str, function: StandIn | None) -> None:
         if function is None:
             self._staging.functions.pop(name, None)
         else:
@@ -326,11 +384,18 @@ class Travel:
         """`moment`, a text or a datetime; without an offset by the clocks of the zone."""
         if isinstance(moment, str) and len(moment) == len("2026-03-29"):
             moment = f"{moment}T00:00:00"
-        return parse_moment(moment, self._zone, field)
+        return reachable(parse_moment(moment, self._zone, field), field)
+
+    def _after(self, duration: timedelta, field: str) -> datetime:
+        if not _FIRST - self.now <= duration < _END - self.now:
+            raise InvalidOption(field, str(duration), f"leads {_OUTSIDE}")
+        return self.now + duration
 
     def _freeze(self, at: datetime) -> None:
-        assert self._frozen is not None, "travel in a with block, or by the fixture"  # noqa: S101
+        if self._frozen is None:
+            raise SchedulerError("travel: it has not begun; use it in a with block")
         self._frozen.move_to(at)
+        self._now = at
 
     def _hop(self, at: datetime) -> None:
         """Let time pass until `at`."""
@@ -373,24 +438,26 @@ class Travel:
     def _work(self) -> None:
         """Do everything that is due now."""
         self._wakes = {at for at in self._wakes if at > self.now}
-        outage = self._outage()
-        if outage is not None and outage.part is None:
-            self._kill()
-            return
-        queue, part = self._started(), outage and outage.part
-        queue.runner.arrive()
         now = self.now
-        wanted = [queue.expand(now) if part != "expander" else None]
-        if part != "executor":
+        died_before, self._dead = self._dead, self._down_at(now)
+        if EXECUTOR in self._dead and not self._dead <= died_before:
+            self._kill()
+        if self._dead == _PARTS:
+            return
+        queue = self._started()
+        queue.runner.arrive()
+        wanted = [queue.expand(now) if EXPANDER not in self._dead else None]
+        if EXECUTOR not in self._dead:
             # What a handler makes due at this very moment, the executor knows and asks for.
             while (next_at := queue.process_next_batch()) is not None and next_at <= now:
                 queue.runner.arrive()
             wanted.append(next_at)
         self._wanted = [at for at in wanted if at is not None]
 
-    def _outage(self) -> Outage | None:
-        now = self.now
-        return next((each for each in self._outages if each.start <= now < each.end), None)
+    def _down_at(self, now: datetime) -> frozenset[str]:
+        """The parts that are down, by any of the outages."""
+        under_way = [each.parts for each in self._outages if each.start <= now < each.end]
+        return frozenset().union(*under_way)
 
     def _next_at(self) -> datetime | None:
         """The next moment at which something is due; None if nothing ever is."""
@@ -399,8 +466,9 @@ class Travel:
         moments += self._wakes
         if self._queue is not None:
             moments += self._wanted
-            arrives_at = self._queue.runner.next_at
-            moments += [] if arrives_at is None else [arrives_at]
+            wait = self._queue.runner.wait
+            if wait is not None and wait < _END - now:
+                moments.append(now + wait)
         return min((at for at in moments if at > now), default=None)
 
     # --- what the record is made of --------------------------------------------------------
@@ -451,8 +519,56 @@ class _TravelQueue(JobQueue):
         self.watch = ClockWatch(lambda: travel._elapsed.total_seconds())
 
     def _new_runner(self) -> Runner:
-        self.runner = InlineRunner(self.registry, now=clock.now, staging=self._travel._staging)
+        travel = self._travel
+        self.runner = InlineRunner(
+            self.registry,
+            begin=self.begin_transaction,
+            elapsed=lambda: travel._elapsed,
+            staging=travel._staging,
+        )
         return self.runner
+
+
+@contextmanager
+def _unsearched() -> Iterator[None]:
+    """What is kept grows with every run, and is no garbage: only what is new is searched for it."""
+    before = gc.get_threshold()
+    gc.set_threshold(*before[:2], 2**31 - 1)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+def reachable(at: datetime, field: str) -> datetime:
+    """`at` if it can be simulated; else InvalidOption, naming `field`.
+
+    Not at the very ends of the calendar: what is due some time after a moment has to have a date.
+    """
+    if not _FIRST <= at < _END:
+        raise InvalidOption(field, at.isoformat(), f"is {_OUTSIDE}")
+    return at
+
+
+def _duration(field: str, given: timedelta | float | None, units: dict[str, float]) -> timedelta:
+    """What was given as a timedelta, as seconds, or as `hours=1`. Raises InvalidOption."""
+    try:
+        if isinstance(given, timedelta):
+            return given
+        return timedelta(**units) if given is None else timedelta(seconds=given)
+    except (TypeError, ValueError, OverflowError):
+        wrong = units if given is None else given
+        hint = "write days=1, hours=2, minutes=3 or seconds=4"
+        raise InvalidOption(field, wrong, "is not a duration", hint) from None
+
+
+def _opened_empty(url: str) -> JobStorage:
+    storage = open_storage(url)
+    if storage.list_schedules() or storage.list_jobs(limit=1):
+        storage.close()
+        hint = "give a store of its own; open_storage(…).clear() empties one"
+        raise InvalidOption("travel: storage", "", "holds schedules or jobs already", hint)
+    return storage
 
 
 def _roots(modules: Iterable[str]) -> tuple[str, ...]:

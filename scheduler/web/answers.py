@@ -29,5 +29,6 @@ def refusal(status: int, field: str, value: object, reason: str, hint: str = "")
 def detail(field: str, value: object, reason: str, hint: str = "") -> dict[str, str]:
     """One entry of a refusal."""
     seen = shown(value if isinstance(value, str) else json.dumps(value, default=str))
-    message = f"{field}: {seen} {reason}" + (f"; {hint}" if hint else "")
+    what = f"{field}: {seen}" if seen else f"{field}:"
+    message = f"{what} {reason}" + (f"; {hint}" if hint else "")
     return {"field": field, "value": seen, "reason": reason, "hint": hint, "message": message}

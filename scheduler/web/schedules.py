@@ -1,7 +1,8 @@
 """Schedules over HTTP: the verbs of Schedules, as paths.
 
-An unknown schedule is 404, a stale revision or a move that its status does not allow 409, and
-whatever else is wrong with what was sent 422.
+A name is one segment of its path, encoded (paths.py). An unknown schedule is 404, a stale
+revision or a move that its status does not allow 409, and whatever else is wrong with what was
+sent 422.
 """
 
 from __future__ import annotations
@@ -11,9 +12,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, FastAPI, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from scheduler.previews import MOST_PREVIEWED
 from scheduler.queue import JobQueue
-from scheduler.rules.zones import zone
-from scheduler.schedules import MOST_PREVIEWED, Previewed
 from scheduler.views import (
     explanation_view,
     job_view,
@@ -55,6 +55,7 @@ class NewSchedule(Options):
     job: str
     rule: dict[str, Any]
     allow_past: bool = False
+    actor: str | None = None
 
 
 class Edit(Options):
@@ -92,6 +93,7 @@ class Window(Sent):
 
     start: str = Field(alias="from")
     end: str = Field(alias="to")
+    revision: int | None = None
     actor: str | None = None
 
 
@@ -118,8 +120,7 @@ def add_schedules(app: FastAPI, queue: JobQueue) -> None:
         found = queue.schedules.preview(
             asked.rule, asked.n, start=asked.start, end=asked.end, timezone=asked.timezone
         )
-        key = asked.rule.get("timezone") or asked.timezone or queue.default_timezone
-        return _previews(found, zone(key).key)
+        return AsciiJSON([preview_view(each) for each in found])
 
 
 def _add_reading(router: APIRouter, queue: JobQueue) -> None:
@@ -128,22 +129,22 @@ def _add_reading(router: APIRouter, queue: JobQueue) -> None:
         """Every schedule, by name."""
         return AsciiJSON([schedule_view(each) for each in queue.schedules.all()])
 
-    @router.get("/{name}")
+    @router.get("/{name:name}")
     def get_schedule(name: str) -> AsciiJSON:
         """One schedule."""
         return AsciiJSON(schedule_view(queue.schedules.get(name)))
 
-    @router.get("/{name}/skips")
+    @router.get("/{name:name}/skips")
     def list_skips(name: str) -> AsciiJSON:
         """What of it did not run, in runs, by first occurrence."""
         return AsciiJSON([skip_view(each) for each in queue.schedules.skips(name)])
 
-    @router.get("/{name}/notes")
+    @router.get("/{name:name}/notes")
     def list_notes(name: str) -> AsciiJSON:
         """What was done to it, oldest first."""
         return AsciiJSON([note_view(each) for each in queue.schedules.notes(name)])
 
-    @router.get("/{name}/preview")
+    @router.get("/{name:name}/preview")
     def preview(
         name: str,
         n: Annotated[int | None, Query(ge=1, le=MOST_PREVIEWED)] = None,
@@ -151,11 +152,10 @@ def _add_reading(router: APIRouter, queue: JobQueue) -> None:
         end: Annotated[str | None, Query(alias="to")] = None,
     ) -> AsciiJSON:
         """What it runs next, or in a window, there with what is dropped and why."""
-        schedule = queue.schedules.get(name)
-        found = queue.schedules.preview(schedule, n, start=start, end=end)
-        return _previews(found, schedule.timezone)
+        found = queue.schedules.preview(name, n, start=start, end=end)
+        return AsciiJSON([preview_view(each) for each in found])
 
-    @router.get("/{name}/explain")
+    @router.get("/{name:name}/explain")
     def explain(name: str, at: str) -> AsciiJSON:
         """Why it did, or did not, run `at` a moment: one sentence, and its evidence."""
         return AsciiJSON(explanation_view(queue.schedules.explain(name, at)))
@@ -171,7 +171,7 @@ def _add_writing(router: APIRouter, queue: JobQueue) -> None:
         )
         return AsciiJSON(schedule_view(schedule), 201)
 
-    @router.patch("/{name}")
+    @router.patch("/{name:name}")
     def edit(name: str, change: Edit) -> AsciiJSON:
         """Change it from now on."""
         given = change.model_dump(exclude_unset=True)
@@ -179,35 +179,31 @@ def _add_writing(router: APIRouter, queue: JobQueue) -> None:
         schedule = queue.schedules.edit(name, keep_pending=keep_pending, **given)
         return AsciiJSON(schedule_view(schedule))
 
-    @router.post("/{name}/pause")
+    @router.post("/{name:name}/pause")
     def pause(name: str, sent: Pause | None = None) -> AsciiJSON:
         """Make no more jobs of it; those that are queued go on."""
         given = (sent or Pause()).model_dump()
         return AsciiJSON(schedule_view(queue.schedules.pause(name, **given)))
 
-    @router.post("/{name}/resume")
+    @router.post("/{name:name}/resume")
     def resume(name: str, sent: Resume | None = None) -> AsciiJSON:
         """Go on from now, in the old phase."""
         given = (sent or Resume()).model_dump()
         return AsciiJSON(schedule_view(queue.schedules.resume(name, **given)))
 
-    @router.post("/{name}/run", status_code=201)
+    @router.post("/{name:name}/run", status_code=201)
     def run(name: str, sent: Run | None = None) -> AsciiJSON:
         """Enqueue one extra job now, outside the series."""
         return AsciiJSON(job_view(queue.schedules.run_now(name, data=(sent or Run()).data)), 201)
 
-    @router.post("/{name}/backfill", status_code=201)
+    @router.post("/{name:name}/backfill", status_code=201)
     def backfill(name: str, window: Window) -> AsciiJSON:
         """Enqueue a job for every occurrence of a past window that has none."""
-        made = queue.schedules.backfill(name, window.start, window.end, actor=window.actor)
+        made = queue.schedules.backfill(name, **window.model_dump())
         return AsciiJSON([job_view(job) for job in made], 201)
 
-    @router.delete("/{name}", status_code=200)
+    @router.delete("/{name:name}", status_code=200)
     def delete(name: str, keep_jobs: bool = False, revision: int | None = None) -> AsciiJSON:
         """Remove it and its record; its jobs that have not started are cancelled."""
         queue.schedules.delete(name, keep_jobs=keep_jobs, revision=revision)
         return AsciiJSON({"deleted": name})
-
-
-def _previews(found: list[Previewed], key: str) -> AsciiJSON:
-    return AsciiJSON([preview_view(each, key) for each in found])

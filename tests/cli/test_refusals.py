@@ -37,7 +37,15 @@ BAD_INPUT = [
         "timezone: europe/berlin is not a time zone; did you mean Europe/Berlin?",
     ),
     (["preview", daily(), "--timezone", "Mars/Olympus"], "--timezone: Mars/Olympus"),
-    (["preview", daily(), "--from", "yesterday"], "--from: yesterday"),
+    (
+        ["preview", daily(), "--from", "2026-02-02", "--to", "2026-02-01"],
+        "to: 2026-02-01T00:00:00+00:00 is not after 2026-02-02",
+    ),
+    (
+        ["preview", daily(timezone="Europe/Berlin"), "--timezone", "UTC"],
+        "timezone: UTC is not the rule's Europe/Berlin",
+    ),
+    (["preview", daily(), "--from", "yesterday"], "from: yesterday"),
     (["enqueue", "send_mial"], "did you mean 'send_mail'?"),
     (["enqueue", "send_mail"], "data: to: is missing, and job send_mail needs it"),
     (["enqueue", "send_mail", '{"to": 5}'], "data: to: 5 does not fit job send_mail"),
@@ -51,7 +59,7 @@ BAD_INPUT = [
     (["run", "--port", "99999"], "--port: 99999"),
     (["run", "--modules", "nowhere"], "module nowhere: not found in"),
     (["run", "--modules", "not a module"], "not a module name"),
-    (["run", "--database", "mysql://root:secret@localhost/x"], "mysql is not a kind of store"),
+    (["run", "--database", "mongodb://root:secret@localhost/x"], "mongodb is not a kind of store"),
     (["run", "--database", "secret nonsense"], "database:"),
     (
         ["run", "--database", "postgresql://me:secret@127.0.0.1:1/x"],
@@ -59,6 +67,13 @@ BAD_INPUT = [
     ),
     (["jobs", "--status", "lost"], "status: lost is not known; known: cancelled"),
     (["jobs", "--limit", "0"], "--limit"),
+    (["jobs", "prune"], "Missing option '--older-than'"),
+    (["jobs", "prune", "--older-than", "old"], "--older-than: old is not a duration; write 90s"),
+    (["jobs", "prune", "--older-than", "999999d"], "--older-than: "),
+    (
+        ["jobs", "prune", "--older-than", "30d", "--status", "pending"],
+        "--status: pending is not one of completed, failed, cancelled",
+    ),
     (["next", "nothing"], "schedule: nothing is not known; known: report"),
     (["no-such-command"], "No such command"),
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from time import perf_counter
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -16,6 +15,7 @@ from scheduler.rules.instants import DAY, SECOND, to_micros
 from scheduler.rules.marks import Marks, marked, marked_count, moved, united
 from scheduler.rules.series import Limited, Series
 from scheduler.rules.timeline import Timeline
+from tests.steps import calls
 
 NY = "America/New_York"
 AWKWARD = (NY, "Australia/Lord_Howe", "Pacific/Chatham", "Pacific/Apia", "America/Sao_Paulo")
@@ -213,14 +213,14 @@ TEN_YEARS: dict[str, tuple[dict[str, Any], int]] = {
 
 
 @pytest.mark.parametrize(("given", "expected"), TEN_YEARS.values(), ids=TEN_YEARS)
-def test_9_6_ten_years_of_seconds_are_counted_in_a_second(
+def test_9_6_ten_years_of_seconds_are_counted_not_walked(
     given: dict[str, Any], expected: int
 ) -> None:
     rule = rule_from_json({**given, "timezone": NY})
     start, end = (datetime(year, 1, 1, 5, tzinfo=UTC) for year in (2014, 2024))
-    began = perf_counter()
-    assert rule.count(start, end) == expected
-    assert perf_counter() - began < 10  # 0.1 to 0.4; walking takes minutes
+    with calls() as made:
+        assert rule.count(start, end) == expected
+    assert made[0] < 6_000_000
 
 
 def test_wide_probes_of_far_years_miss_no_change() -> None:

@@ -26,7 +26,7 @@ kinds = st.sampled_from(
 
 
 def test_8_1_damaged_rules_are_refused_or_hold() -> None:
-    slow: list[tuple[Any, float]] = []
+    slow: list[tuple[Any, int]] = []
     accepted = run(4_000, 7, lambda rule, took: slow.append((rule, took)))
     assert slow == []
     assert 200 < accepted < 2_000

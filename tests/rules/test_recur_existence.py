@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime, timedelta
-from time import process_time
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from scheduler.errors import InvalidRule
 from scheduler.rules import Rule, occurrences, rule_from_json
 from scheduler.rules.recur import WEEKDAYS
+from tests.steps import calls
 
 EVEN = "2024-01-01T00:00:00"
 UNITS = {"DAILY": 86_400, "HOURLY": 3_600, "MINUTELY": 60, "SECONDLY": 1}
@@ -50,10 +50,9 @@ def recurs(text: str, dtstart: str = EVEN) -> dict[str, Any]:
     ],
 )
 def test_8_4_steps_that_never_meet_their_parts_are_refused_at_once(text: str) -> None:
-    began = process_time()
-    with pytest.raises(InvalidRule, match="never meets the BY parts"):
+    with calls() as made, pytest.raises(InvalidRule, match="never meets the BY parts"):
         rule_from_json(recurs(text))
-    assert process_time() - began < 0.1
+    assert made[0] < 1_000_000
 
 
 @pytest.mark.parametrize(
@@ -85,9 +84,9 @@ def test_8_4_steps_that_never_meet_their_parts_are_refused_at_once(text: str) ->
 def test_8_4_steps_that_meet_their_parts_only_late_are_accepted(
     text: str, dtstart: str, first: str
 ) -> None:
-    began = process_time()
-    rule = rule_from_json(recurs(text, dtstart))
-    assert process_time() - began < 0.1
+    with calls() as made:
+        rule = rule_from_json(recurs(text, dtstart))
+    assert made[0] < 500_000
     found = rule.next_after(datetime(2023, 1, 1, tzinfo=UTC))
     assert found == datetime.fromisoformat(first)
 
@@ -215,15 +214,15 @@ def extreme(chosen: random.Random) -> dict[str, Any]:
     return recurs(";".join(parts), since.isoformat())
 
 
-def test_8_2_the_slowest_of_many_definitions_takes_less_than_a_tenth_of_a_second() -> None:
+def test_8_2_none_of_many_definitions_takes_long() -> None:
     chosen, slow = random.Random(84), []
     for _ in range(600):
         rule = extreme(chosen)
-        began = process_time()
-        found = accepted(rule)
-        if found is not None:
-            found.next_after(datetime(2099, 1, 1, tzinfo=UTC))
-        if process_time() - began > 0.1:
+        with calls() as made:
+            found = accepted(rule)
+            if found is not None:
+                found.next_after(datetime(2099, 1, 1, tzinfo=UTC))
+        if made[0] > 600_000:
             slow.append(rule)
     assert slow == []
 
@@ -239,7 +238,7 @@ def test_8_2_the_slowest_of_many_definitions_takes_less_than_a_tenth_of_a_second
 )
 def test_0_5_a_count_over_drifting_steps_is_arithmetic(text: str) -> None:
     rule = rule_from_json(recurs(text, "1970-01-01T00:00:00"))
-    began = process_time()
-    listed = occurrences(rule, "2099-01-01T00:00", "9999-12-31T00:00")
-    assert next(listed).year >= 2099
-    assert process_time() - began < 0.2
+    with calls() as made:
+        listed = occurrences(rule, "2099-01-01T00:00", "9999-12-31T00:00")
+        assert next(listed).year >= 2099
+    assert made[0] < 30_000

@@ -10,23 +10,19 @@ from scheduler.expansion import expand
 from scheduler.model import JobStatus
 from scheduler.queue import JobQueue
 from scheduler.storage import JobStorage
-from tests.storage.contract import JobContract
-from tests.storage.minimal import MinimalStorage
-from tests.values import MINUTE, NOON, a_schedule
+from scheduler.testing import JobContract
+from scheduler.testing.values import MINUTE, NOON, a_schedule
+from tests.readme import shown
+
+MyStorage: type[JobStorage] = shown("mine.py").MyStorage
 
 
-class TestMinimal(JobContract):
-    """The default batch verbs, on seven methods that keep no key but the id."""
-
-    test_an_occurrence_has_at_most_one_job = None  # type: ignore[assignment]
-    test_a_naive_instant_is_refused = None  # type: ignore[assignment]
-    test_a_batch_is_saved_whole_or_not_at_all = None  # type: ignore[assignment]
-    test_one_of_many_threads_settles = None  # type: ignore[assignment]
-    test_a_job_comes_back_as_it_was_saved = None  # type: ignore[assignment]
+class TestMinimal(JobContract, processes=False):
+    """The defaults, on the seven methods that the README shows."""
 
     @pytest.fixture
     def storage(self) -> JobStorage:
-        return MinimalStorage()
+        return MyStorage()
 
 
 def test_the_seven_verbs_are_the_abstract_ones() -> None:
@@ -45,7 +41,7 @@ def test_the_seven_verbs_are_the_abstract_ones() -> None:
 @freeze_time(NOON, real_asyncio=True)
 def test_a_queue_runs_on_seven_verbs() -> None:
     """Jobs are taken in, run, retried and settled."""
-    storage = MinimalStorage()
+    storage = MyStorage()
     queue = JobQueue(storage, max_retries=0)
     seen: list[int] = []
 
@@ -70,14 +66,16 @@ def test_a_queue_runs_on_seven_verbs() -> None:
 
 def test_a_storage_without_schedules_says_so() -> None:
     """The error names the storage, the verb to implement and the way out; reading finds none."""
-    storage = MinimalStorage()
+    storage = MyStorage()
     schedule = a_schedule()
-    with pytest.raises(NotSupported, match=r"MinimalStorage.*save_schedule"):
+    with pytest.raises(NotSupported, match=r"MyStorage.*save_schedule"):
         storage.save_schedule(schedule)
-    with pytest.raises(NotSupported, match=r"MinimalStorage.*record_expansions"):
+    with pytest.raises(NotSupported, match=r"MyStorage.*record_expansions"):
         storage.record_expansions([expand(schedule, NOON + MINUTE)])
-    with pytest.raises(NotSupported, match=r"MinimalStorage.*clear"):
+    with pytest.raises(NotSupported, match=r"MyStorage.*clear"):
         storage.clear()
+    with pytest.raises(NotSupported, match=r"MyStorage.*prune_jobs"):
+        storage.prune_jobs({JobStatus.COMPLETED: NOON})
     assert issubclass(NotSupported, SchedulerError)
     assert storage.list_schedules() == []
     assert storage.get_schedule("books") is None

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from time import sleep
 from typing import Any
 
 import pytest
 from freezegun.api import FakeDatetime
 
 from scheduler import JobContext, cron, every, job
-from scheduler.errors import InvalidOption, UnknownName
+from scheduler.errors import InvalidOption, InvalidRule, SchedulerError, UnknownName
 from scheduler.testing import Travel
 
 BERLIN = "Europe/Berlin"
@@ -33,18 +37,52 @@ def quick() -> None: ...
 
 
 @job
-async def waits(seconds: float = 60) -> str:
-    began = datetime.now(UTC)
+async def waits(seconds: float = 60) -> float:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
     await asyncio.sleep(seconds)
-    return str(datetime.now(UTC) - began)
+    return loop.time() - began
 
 
 @job
 def sleeps() -> None:
-    time.sleep(90)
+    time.sleep(900)
 
 
-@job(max_retries=3)
+@job
+def sleeps_by_name() -> None:
+    sleep(900)
+
+
+@job
+async def sleeps_in_a_thread() -> str:
+    began = datetime.now(UTC)
+    await asyncio.gather(asyncio.to_thread(time.sleep, 900), asyncio.to_thread(time.sleep, 5))
+    return str(datetime.now(UTC) - began)
+
+
+@job
+async def sleeps_on_the_loop() -> None:
+    time.sleep(300)
+    await asyncio.sleep(300)
+    time.sleep(300)
+
+
+@job
+def sleeps_in_a_thread_of_its_own() -> bool:
+    thread = threading.Thread(target=time.sleep, args=[0.01])
+    thread.start()
+    thread.join(0)
+    return thread.is_alive()
+
+
+@job(timeout=30)
+def polite(ctx: JobContext) -> None:
+    while not ctx.cancelled:
+        time.sleep(1)
+
+
+@job(max_retries=3, backoff=[1, 2])
 def flaky(ctx: JobContext) -> int:
     return ctx.attempt
 
@@ -131,6 +169,39 @@ def test_what_ran_when_the_process_died_is_tried_again(travel: Travel) -> None:
     assert travel.outcomes("flaky") == {"completed": 1}
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("executor", "expander"), ("expander", "executor"), ("executor", None), (None, "expander")],
+)
+def test_outages_that_overlap_all_count(
+    travel: Travel, first: str | None, second: str | None
+) -> None:
+    window = ("2026-01-01T00:35", "2026-01-01T01:02")
+    travel.only("tens").down(*window, part=first).down(*window, part=second)
+    travel.until("2026-01-01T01:05")
+    assert travel.runs("tens")[4:] == ["2026-01-01T01:02"]  # the latest of what was missed
+    assert travel.skips("tens") == [
+        ("missed", "2026-01-01T00:40", "2026-01-01T00:50", 2),
+    ]
+
+
+def test_a_part_that_is_down_leaves_the_other_at_work(travel: Travel) -> None:
+    travel.only("tens").down("2026-01-01T00:05", "2026-01-01T00:35", part="executor")
+    travel.queue.schedules.edit("tens", overlap="allow")
+    travel.until("2026-01-01T00:40")
+    late = "2026-01-01T00:35"
+    assert travel.runs("tens") == ["2026-01-01T00:00", late, late, late, "2026-01-01T00:40"]
+
+
+def test_what_ran_when_the_executor_died_is_tried_again(travel: Travel) -> None:
+    travel.only("flaky").takes("flaky", minutes=5)
+    travel.down("2026-01-01T00:02", "2026-01-01T00:10", part="executor")
+    travel.queue.add("flaky")
+    travel.until("2026-01-01T00:30")
+    assert travel.attempts("flaky") == ["2026-01-01T00:00", "2026-01-01T00:10:01"]
+    assert travel.outcomes("flaky") == {"completed": 1}
+
+
 def test_retries_come_after_their_backoff(travel: Travel) -> None:
     travel.only("flaky").fails("flaky", times=2)
     travel.queue.add("flaky")
@@ -146,18 +217,40 @@ def test_retries_come_after_their_backoff(travel: Travel) -> None:
 
 
 def test_a_coroutine_sleeps_in_simulated_time(travel: Travel) -> None:
-    travel.only("waits").queue.add("waits", {"seconds": 3600})
-    travel.until("2026-01-01T02:00")
+    travel.only("waits").queue.add("waits", {"seconds": 600})
+    travel.until("2026-01-01T00:20")
     [run] = travel.runs("waits")
-    assert run.result == "1:00:00"
-    assert run.ended_at == datetime(2026, 1, 1, 1, tzinfo=UTC)
+    assert run.result == 600
+    assert run.ended_at == datetime(2026, 1, 1, 0, 10, tzinfo=UTC)
 
 
-def test_a_function_sleeps_in_simulated_time(travel: Travel) -> None:
-    travel.only("sleeps").queue.add("sleeps")
+@pytest.mark.parametrize(
+    "name", ["sleeps", "sleeps_by_name", "sleeps_in_a_thread", "sleeps_on_the_loop"]
+)
+def test_a_handler_that_sleeps_takes_so_much_simulated_time(travel: Travel, name: str) -> None:
+    """Were one to sleep in earnest, the test's own time limit would end it long before."""
+    travel.only(name).queue.add(name)
     travel.until("2026-01-01T02:00")
-    [run] = travel.runs("sleeps")
-    assert run.ended_at == run.started_at + timedelta(seconds=90)
+    [run] = travel.runs(name)
+    assert run.ended_at == run.started_at + timedelta(minutes=15)
+
+
+def test_a_coroutine_goes_on_once_its_thread_has_slept(travel: Travel) -> None:
+    travel.only("sleeps_in_a_thread").queue.add("sleeps_in_a_thread")
+    travel.until("2026-01-01T02:00")
+    assert travel.runs("sleeps_in_a_thread")[0].result == "0:15:00"
+
+
+def test_a_thread_that_nobody_awaits_sleeps_for_real(travel: Travel) -> None:
+    travel.only("sleeps_in_a_thread_of_its_own").queue.add("sleeps_in_a_thread_of_its_own")
+    travel.until("2026-01-01T02:00")
+    assert travel.runs("sleeps_in_a_thread_of_its_own")[0].result is True
+
+
+def test_a_handler_that_sleeps_past_its_deadline_is_told_so(travel: Travel) -> None:
+    travel.only("polite").queue.add("polite", max_retries=0)
+    travel.until("2026-01-01T01:00")
+    assert travel.runs("polite")[0].error == "timed out after 30 s"
 
 
 @pytest.mark.parametrize("name", ["bounded", "bounded_wait"])
@@ -179,6 +272,27 @@ def test_a_clock_set_back_repeats_nothing(travel: Travel) -> None:
     assert len(travel.runs("tens")) == 7
     travel.until("2026-01-01T01:10")
     assert len(travel.runs("tens")) == 8
+
+
+@pytest.mark.parametrize(("hours", "ends_at"), [(-1, "23:25"), (2, "02:25")])
+def test_a_clock_that_is_set_leaves_a_handler_its_time(
+    travel: Travel, hours: int, ends_at: str
+) -> None:
+    travel.only("flaky").takes("flaky", minutes=25).queue.add("flaky")
+    travel.until("2026-01-01T00:10").jump(hours=hours).forward(hours=1)
+    [run] = travel.runs("flaky")
+    assert f"{run.ended_at:%H:%M}" == ends_at
+
+
+@pytest.mark.parametrize(("minutes", "ends_at"), [(-5, "00:25"), (40, "01:10")])
+def test_a_clock_that_is_set_leaves_a_coroutine_its_time(
+    travel: Travel, minutes: int, ends_at: str
+) -> None:
+    travel.only("waits").queue.add("waits", {"seconds": 1800})
+    travel.until("2026-01-01T00:10").jump(minutes=minutes).forward(hours=1)
+    [run] = travel.runs("waits")
+    assert f"{run.ended_at:%H:%M}" == ends_at
+    assert run.result == 1800
 
 
 def test_a_clock_set_forward_is_looked_at_twice(travel: Travel) -> None:
@@ -203,6 +317,19 @@ def test_recorders_stand_in_for_handlers(travel: Travel) -> None:
     travel.until("2026-01-01T00:10")
     assert [run.result for run in travel.runs("tens")] == [{"n": 1}] * 2
     assert SEEN == []
+
+
+def test_every_handler_is_recorded_but_those_that_are_staged(travel: Travel) -> None:
+    travel.only("tens", "flaky").record(returning=5).record("flaky", returning=6)
+    travel.queue.add("flaky")
+    travel.forward(seconds=0)
+    assert [travel.runs(name)[0].result for name in ("tens", "flaky")] == [5, 6]
+    assert SEEN == []
+
+
+def test_told_to_fail_no_times_a_handler_does_not_fail(travel: Travel) -> None:
+    travel.only("tens").fails("tens", times=0).forward(seconds=0)
+    assert travel.outcomes("tens") == {"completed": 1}
 
 
 def test_a_restart_goes_on(travel: Travel) -> None:
@@ -241,17 +368,64 @@ def test_a_marker_says_where(travel: Travel) -> None:
     assert travel.runs("nightly") == ["2026-01-01T02:30", "2026-01-02T02:30"]
 
 
+def test_garbage_is_collected_as_before_when_time_has_passed(travel: Travel) -> None:
+    before = gc.get_threshold()
+    during = []
+    travel.only("tens").queue.add_event_listener(
+        "started", lambda _: during.append(gc.get_threshold())
+    )
+    travel.forward(seconds=0)
+    assert during[0] != before == gc.get_threshold()
+
+
 def test_the_clock_is_thawed_whatever_happens() -> None:
     with pytest.raises(RuntimeError, match="boom"), Travel():
         raise RuntimeError("boom" if type(datetime.now(UTC)) is FakeDatetime else "")
     assert type(datetime.now(UTC)) is not FakeDatetime
 
 
-def test_what_cannot_be_is_refused(travel: Travel) -> None:
-    travel.only("tens").until("2026-01-02")
-    with pytest.raises(InvalidOption, match="before 2026-01-02T00:00"):
-        travel.until("2026-01-01")
+def test_a_handler_may_wait_for_ever(travel: Travel) -> None:
+    travel.only("waits", "tens").queue.add("waits", {"seconds": 1e30})
+    travel.takes("tens", days=36_500).forward(minutes=15)
+    assert [run.status for run in travel.runs("waits")] == ["processing"]
+
+
+REFUSED: list[tuple[Callable[[Travel], object], str]] = [
+    (lambda travel: travel.until("2025-12-31"), "until: 2025-12-31 is before 2026-01-01T00:00"),
+    (lambda travel: travel.until("9999-01-01"), "until: 9999-01-01T00:00:00+00:00 is outside"),
+    (lambda travel: travel.jump("0001-12-31"), "jump: 0001-12-31T00:00:00+00:00 is outside"),
+    (lambda travel: travel.jump(days=-800_000), "jump: -800000 days, 0:00:00 leads outside"),
+    (lambda travel: travel.forward(days=10**9), "forward: {'days': 1000000000} is not a duration"),
+    (lambda travel: travel.forward(days=10**7), "forward: 10000000 days, 0:00:00 leads outside"),
+    (lambda travel: travel.forward(years=1), "forward: {'years': 1} is not a duration; write days"),
+    (lambda travel: travel.forward(minutes=-1), "forward: -1 day, 23:59:00 is before now"),
+    (lambda travel: travel.down("2025-01-01", "2025-01-03"), "is no window to come"),
+    (lambda travel: travel.down("2026-01-02", "2026-01-01"), "is no window to come"),
+    (lambda travel: travel.down("2026-01-02", "2026-01-03", part="web"), "part: web is neither"),
+    (lambda travel: travel.takes("tens", minutes=-1), "is not a number of seconds from 0"),
+    (lambda travel: travel.takes("tens", months=1), "takes: {'months': 1} is not a duration"),
+    (lambda travel: travel.fails("tens", times=-1), "times: -1 is not an integer from 0"),
+]
+
+
+@pytest.mark.parametrize(("call", "fault"), REFUSED)
+def test_what_cannot_be_is_refused(
+    travel: Travel, call: Callable[[Travel], object], fault: str
+) -> None:
+    travel.only("tens")
+    with pytest.raises((InvalidOption, InvalidRule)) as refusal:
+        call(travel)
+    assert fault in str(refusal.value)
+
+
+@pytest.mark.parametrize("call", [Travel.runs, Travel.skips, Travel.takes, Travel.record])
+def test_a_name_that_is_not_known_is_refused(
+    travel: Travel, call: Callable[[Travel, str], object]
+) -> None:
     with pytest.raises(UnknownName, match="did you mean 'tens'"):
-        travel.runs("tenz")
-    with pytest.raises(InvalidOption, match="no window to come"):
-        travel.down("2026-01-01", "2026-01-03")
+        call(travel.only("tens"), "tenz")
+
+
+def test_a_travel_that_has_not_begun_says_so() -> None:
+    with pytest.raises(SchedulerError, match="use it in a with block"):
+        Travel().to("2026-01-01")

@@ -18,8 +18,9 @@ from scheduler import Job, JobQueue, clock, every, open_storage
 from scheduler.errors import StorageUnavailable
 from scheduler.storage.memory import MemoryStorage
 from scheduler.storage.sql import SQLStorage
-from scheduler.web.app import MAX_BODY, create_app
-from tests.values import NOON
+from scheduler.testing.values import NOON
+from scheduler.web.app import create_app
+from scheduler.web.refusals import MAX_BODY
 
 JSON = {"content-type": "application/json"}
 
@@ -266,6 +267,30 @@ def test_an_unknown_job_is_not_found(client: Client, job_id: str) -> None:
     assert refusal(client.get(f"/api/v1/jobs/{job_id}"), 404)["field"] == "id"
 
 
+def test_a_job_is_called_off_and_tried_again(client: Client, queue: JobQueue) -> None:
+    """With the reason where an error would stand; what cannot be done is a conflict."""
+    path = f"/api/v1/jobs/{queue.add('send_mail', {'to': 'a'}).id}"
+    cancelled = client.post(f"{path}/cancel", json={"reason": "wrong address"}).json()
+    assert (cancelled["status"], cancelled["error"]) == ("cancelled", "wrong address")
+    assert "cannot cancel while cancelled" in refusal(client.post(f"{path}/cancel"), 409)["reason"]
+    assert client.post(f"{path}/retry").json()["status"] == "pending"
+    assert client.post(f"{path}/cancel").json()["error"] == "cancelled by hand"
+    for move in ("cancel", "retry"):
+        assert refusal(client.post(f"/api/v1/jobs/nothing/{move}"), 404)["value"] == "nothing"
+
+
+def test_attempts_are_told_with_what_was_said(client: Client, queue: JobQueue) -> None:
+    """From the first on."""
+    queue.register("fail", lambda: 1 / 0, max_retries=0)
+    job = queue.add("fail")
+    queue.executor.run_until_idle(queue.clock.now())
+    [attempt] = client.get(f"/api/v1/jobs/{job.id}/attempts").json()
+    assert (attempt["number"], attempt["ending"]) == (1, "failed")
+    assert attempt["error"] == "ZeroDivisionError: division by zero"
+    assert attempt["worker"] == client.get(f"/api/v1/jobs/{job.id}").json()["worker"]
+    assert refusal(client.get("/api/v1/jobs/nothing/attempts"), 404)["field"] == "id"
+
+
 def test_jobs_are_listed_newest_first_and_in_pages(client: Client, queue: JobQueue) -> None:
     """Each page is what comes before the last id of the one before."""
     ids = [queue.add("note", {"text": n}).id for n in range(5)]
@@ -345,7 +370,7 @@ class Unreachable(MemoryStorage):
     def _gone(self, *_: Any, **__: Any) -> Any:
         self.check()
 
-    save_job = get_job = list_jobs = list_schedules = _gone
+    save_jobs = get_job = list_jobs = list_schedules = _gone
 
 
 @pytest.mark.parametrize(

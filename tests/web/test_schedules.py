@@ -10,12 +10,13 @@ import pytest
 from freezegun import freeze_time
 
 from scheduler import JobQueue, clock
+from scheduler.testing.values import NOON
 from scheduler.web.app import create_app
-from tests.values import NOON
 from tests.web.test_api import Client, as_json
 
 ROOT = "/api/v1/schedules"
 TENS = {"every": 10, "unit": "minutes", "start_date": "2026-01-01T00:00:00Z"}
+DAY = {"from": "2026-01-01T00:00", "to": "2026-01-02T00:00"}
 NEW = {"name": "tens", "job": "mail", "rule": TENS, "data": {"to": "ada"}, "overlap": "allow"}
 
 
@@ -40,7 +41,7 @@ def post(client: Client, path: str, body: Any = None) -> Any:
 
 
 def test_a_schedule_lives_over_http(client: Client, queue: JobQueue) -> None:
-    added = client.post(ROOT, **as_json({**NEW, "grace": 30, "jitter": 5}))
+    added = client.post(ROOT, **as_json({**NEW, "grace": 30, "jitter": 5, "actor": "bob"}))
     assert added.status_code == 201
     body = added.json()
     assert (body["status"], body["revision"], body["overlap"]) == ("active", 1, "allow")
@@ -56,11 +57,13 @@ def test_a_schedule_lives_over_http(client: Client, queue: JobQueue) -> None:
     edited = client.ask("PATCH", f"{ROOT}/tens", **change).json()
     assert (edited["priority"], edited["revision"]) == (3, 4)
     assert [note["action"] for note in client.get(f"{ROOT}/tens/notes").json()] == [
+        "created",
         "paused",
         "resumed",
         "edited",
     ]
 
+    assert client.get(f"{ROOT}/tens/notes").json()[0]["actor"] == "bob"
     job = post(client, "/tens/run", {"data": {"to": "bob"}})
     assert (job["origin"], job["data"], job["sequence"]) == ("run_now", {"to": "bob"}, None)
     window = {"from": "2026-01-05T08:00", "to": "2026-01-05T10:00"}
@@ -87,15 +90,33 @@ def test_previews_and_explanations(client: Client, queue: JobQueue) -> None:
     asked = {"rule": {"cron": "0 9 * * *"}, "timezone": "Asia/Tokyo", "n": 1}
     [only] = client.post("/api/v1/preview", **as_json(asked)).json()
     assert only["local"] == "2026-01-06 09:00:00 JST"
+    past = {**asked, "from": "2020-01-01T00:00", "to": "2020-01-03T00:00", "n": 9}
+    assert len(client.post("/api/v1/preview", **as_json(past)).json()) == 2
     why = client.get(f"{ROOT}/tens/explain?at=2026-01-05T12:00").json()
     assert (why["verdict"], why["job"]["occurrence_at"]) == ("queued", "2026-01-05T12:00:00Z")
     assert client.get(f"{ROOT}/tens/skips").json() == []
 
 
-def test_names_are_text(client: Client) -> None:
-    name = "über 100 % – nightly?"
+@pytest.mark.parametrize(
+    "name", ["über 100 % – nightly?", "a/b", "a/skips", "/", "a%2Fb", "skips", "x/../y", "100%"]
+)
+def test_names_are_text(client: Client, name: str) -> None:
+    post(client, "", NEW)
     post(client, "", {**NEW, "name": name})
-    assert client.get(f"{ROOT}/{quote(name)}").json()["name"] == name
+    path = f"/{quote(name, safe='')}"
+    assert client.get(f"{ROOT}{path}").json()["name"] == name
+    assert post(client, f"{path}/pause")["name"] == name
+    assert len(client.get(f"{ROOT}{path}/notes").json()) == 2
+    assert client.get(f"{ROOT}{path}/skips").json() == []
+    assert client.ask("DELETE", f"{ROOT}{path}").json() == {"deleted": name}
+    assert [each["name"] for each in client.get(ROOT).json()] == ["tens"]
+
+
+def test_what_is_no_json_says_where(client: Client) -> None:
+    given = {"content": '{"name": }', "headers": {"content-type": "application/json"}}
+    [detail] = client.post(ROOT, **given).json()["detail"]
+    assert detail["field"] == "body"
+    assert detail["message"].startswith("body: is not JSON at character 9; ")
 
 
 @pytest.mark.parametrize(
@@ -109,6 +130,12 @@ def test_names_are_text(client: Client) -> None:
         ("POST", "/done/resume", {}, 409, "while completed"),
         ("PATCH", "/tens", {"rule": {"cron": "61 * * * *"}}, 422, "61 is not in"),
         ("PATCH", "/tens", {"grape": 1}, 422, "Extra inputs"),
+        ("PATCH", "/tens", {"job": None}, 422, "job: "),
+        ("PATCH", "/tens", {"rule": None}, 422, "rule: null"),
+        ("PATCH", "/tens", {"data": None}, 422, "is not a JSON object"),
+        ("PATCH", "/tens", {"priority": None}, 422, "is not an integer"),
+        ("POST", "/tens/pause", {"actor": "a\0b"}, 422, "actor: "),
+        ("GET", "/tens/explain?at=0001-01-01T00:00:00%2B14:00", None, 422, "years 1 to 9999"),
         ("PATCH", "/tens", {"jitter": -1}, 422, "is not a number of seconds"),
         ("PATCH", "/tens", {"priority": "1"}, 422, "valid integer"),
         ("PATCH", "/tens", {"data": {"to": 1, "x": 2}}, 422, "is not a parameter"),
@@ -116,7 +143,10 @@ def test_names_are_text(client: Client) -> None:
         ("POST", "", {**NEW, "name": "x", "overlap": "maybe"}, 422, "is not one of skip, allow"),
         ("POST", "/tens/backfill", {"from": "2026-01-01", "to": "x"}, 422, "is not a date-time"),
         ("POST", "/tens/backfill", {"to": "2026-01-01T00:00"}, 422, "Field required"),
+        ("POST", "/tens/backfill", {**DAY, "revision": 7}, 409, "at revision 1, not 7"),
         ("GET", "/tens/explain?at=soon", None, 422, "is not a date-time"),
+        ("GET", "/tens/preview?from=x", None, 422, "from: x is not a date-time"),
+        ("GET", "/tens/preview?to=2026-01-01T00:00", None, 422, "is not after 2026-01-05"),
         ("GET", "/tens/preview?n=1001", None, 422, "less than or equal to 1000"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Jobs and schedules in SQL tables, through SQLAlchemy Core: SQLite and PostgreSQL."""
+"""Jobs and schedules in SQL tables, through SQLAlchemy Core."""
 
 from __future__ import annotations
 

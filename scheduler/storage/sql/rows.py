@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
-from datetime import datetime
+from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import RowMapping
+from sqlalchemy import Column, Connection, Dialect, RowMapping, Select, Table, select
+from sqlalchemy.types import TypeEngine
 
 from scheduler.model import (
     Action,
+    Attempt,
     CatchUp,
     Declaration,
+    Ending,
     Job,
     JobStatus,
     Lease,
@@ -23,12 +28,24 @@ from scheduler.model import (
     ScheduleStatus,
     Skip,
     SkipReason,
+    make,
+    of_columns,
 )
+from scheduler.storage.sql.dialects import Database
+from scheduler.storage.sql.dialects.on_conflict import OnConflict
+from scheduler.storage.sql.types import Json
+
+Convert = Callable[[Any], Any]
 
 _JOB_COLUMNS = tuple(field.name for field in fields(Job) if field.name != "lease")
-_SCHEDULE_COLUMNS = tuple(field.name for field in fields(Schedule))
+_LEASE = [field.name for field in fields(Job)].index("lease")
+JOB_COLUMNS = (*_JOB_COLUMNS[:_LEASE], "lease_token", "lease_expires_at", *_JOB_COLUMNS[_LEASE:])
+"""The columns of `jobs` that a Job is made of, in the order of both."""
+
+_ATTEMPT_COLUMNS = tuple(field.name for field in fields(Attempt))
+SCHEDULE_COLUMNS = tuple(field.name for field in fields(Schedule))
 _SKIP_COLUMNS = tuple(field.name for field in fields(Skip))
-_NOTE_COLUMNS = tuple(field.name for field in fields(Note))
+NOTE_COLUMNS = tuple(field.name for field in fields(Note))
 _DECLARATION_COLUMNS = tuple(field.name for field in fields(Declaration))
 
 
@@ -42,34 +59,178 @@ def job_row(job: Job) -> dict[str, Any]:
     return row
 
 
+def job_values(job: Job) -> tuple[Any, ...]:
+    """The values of the columns JOB_COLUMNS for `job`."""
+    lease = job.lease
+    held = (None, None) if lease is None else (lease.token, lease.expires_at)
+    return (*_BEFORE(job), *held, job.worker)
+
+
+_BEFORE = attrgetter(*_JOB_COLUMNS[:_LEASE])
+
+
+def row_jobs(rows: Iterable[Sequence[Any]]) -> list[Job]:
+    """The job in each of `rows`, which have the columns JOB_COLUMNS."""
+    return _jobs(list(zip(*rows, strict=True)))
+
+
 def row_job(row: RowMapping) -> Job:
     """The job in a row of `jobs`."""
-    values = {name: row[name] for name in _JOB_COLUMNS}
-    values["status"] = JobStatus(values["status"])
-    values["origin"] = Origin(values["origin"])
-    if row["lease_token"] is not None:
-        values["lease"] = Lease(row["lease_token"], row["lease_expires_at"])
-    return Job(**values)
+    return row_jobs([[row[name] for name in JOB_COLUMNS]])[0]
+
+
+def _jobs(columns: list[Sequence[Any]]) -> list[Job]:
+    """The jobs of which these are the columns, in the order of JOB_COLUMNS."""
+    if not columns:
+        return []
+    columns[_STATUS] = [_STATUSES[status] for status in columns[_STATUS]]
+    columns[_ORIGIN] = [_ORIGINS[origin] for origin in columns[_ORIGIN]]
+    held = list(zip(*columns[_LEASE : _LEASE + 2], strict=True))
+    leases = {each: None if each[0] is None else Lease(*each) for each in set(held)}
+    columns[_LEASE : _LEASE + 2] = [[leases[each] for each in held]]
+    return [make(Job, each) for each in zip(*columns, strict=True)]
+
+
+_STATUS = JOB_COLUMNS.index("status")
+_ORIGIN = JOB_COLUMNS.index("origin")
+_STATUSES = {status.value: status for status in JobStatus}
+_ORIGINS = {origin.value: origin for origin in Origin}
+
+
+class JobReader:
+    """Makes jobs of rows as the driver has them, of the columns JOB_COLUMNS of `table`.
+
+    It goes column by column: most are empty, or the same in every row, or need no conversion.
+    `convert` gives what makes of a column's value that of the model; None if it is that already.
+    """
+
+    def __init__(self, table: Table, convert: Callable[[Column[Any]], Convert | None]) -> None:
+        converts = [convert(table.c[name]) for name in JOB_COLUMNS]
+        self._converts = [(place, each) for place, each in enumerate(converts) if each]
+
+    def jobs(self, rows: Sequence[Sequence[Any]]) -> list[Job]:
+        """The job in each of `rows`."""
+        columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
+        for place, convert in self._converts if columns else ():
+            columns[place] = converted(columns[place], convert)
+        return _jobs(columns)
+
+
+def converted(values: Sequence[Any], convert: Convert) -> Sequence[Any]:
+    """The values of a column, those that are not None converted.
+
+    An instant, or nothing, that every row has is converted once: it cannot be changed. Only in UTC:
+    elsewhere two instants are equal in the hour that comes twice.
+    """
+    first = values[0]
+    is_shared = first is None or (isinstance(first, datetime) and first.tzinfo is UTC)
+    if is_shared and values.count(first) == len(values):
+        return [None if first is None else convert(first)] * len(values)
+    return [None if each is None else convert(each) for each in values]
+
+
+def attempt_row(attempt: Attempt) -> dict[str, Any]:
+    """The column values of `attempt`."""
+    row = {name: getattr(attempt, name) for name in _ATTEMPT_COLUMNS}
+    row["ending"] = attempt.ending.value
+    row["log"] = list(attempt.log)
+    return row
+
+
+def row_attempt(row: RowMapping) -> Attempt:
+    """The attempt in a row of `attempts`."""
+    values = {name: row[name] for name in _ATTEMPT_COLUMNS}
+    values["ending"] = Ending(values["ending"])
+    values["log"] = tuple(values["log"])
+    return Attempt(**values)
 
 
 def schedule_row(schedule: Schedule) -> dict[str, Any]:
     """The column values of `schedule`."""
-    row = {name: getattr(schedule, name) for name in _SCHEDULE_COLUMNS}
+    row = {name: getattr(schedule, name) for name in SCHEDULE_COLUMNS}
     row["status"] = schedule.status.value
     row["catch_up"] = schedule.catch_up.value
     row["overlap"] = schedule.overlap.value
-    row["open_skip"] = _json_skip(schedule.open_skip)
+    row["open_skip"] = json_skip(schedule.open_skip)
     return row
 
 
 def row_schedule(row: RowMapping) -> Schedule:
     """The schedule in a row of `schedules`."""
-    values = {name: row[name] for name in _SCHEDULE_COLUMNS}
-    values["status"] = ScheduleStatus(values["status"])
-    values["catch_up"] = CatchUp(values["catch_up"])
-    values["overlap"] = Overlap(values["overlap"])
-    values["open_skip"] = _skip_of(values["open_skip"])
+    values = {name: row[name] for name in SCHEDULE_COLUMNS}
+    values |= {name: kind(values[name]) for name, kind in _SCHEDULE_KINDS.items()}
     return Schedule(**values)
+
+
+class ScheduleReader:
+    """Schedules from rows as the driver returns them, where they are known to us.
+
+    A column at a time: most values of one are equal, and many are NULL throughout.
+    """
+
+    def __init__(self, database: Database, schedules: Table) -> None:
+        self._table = schedules
+        self._reads: list[Convert | None] = []
+        self._is_raw = isinstance(database, OnConflict)
+        self.query: Select[Any] = select(schedules)
+        if isinstance(database, OnConflict):
+            raw = (database.unread(schedules.c[name]) for name in SCHEDULE_COLUMNS)
+            self.query = select(*raw)
+
+    def read(
+        self, connection: Connection, query: Select[Any], values: Mapping[str, Any] | None = None
+    ) -> list[Schedule]:
+        """What `query`, made of the one above, finds."""
+        result = connection.execute(query, values)
+        if not self._is_raw:
+            return [row_schedule(row) for row in result.mappings()]
+        if not self._reads:
+            described = zip(SCHEDULE_COLUMNS, result.cursor.description, strict=True)
+            self._reads = [
+                _read(name, self._table.c[name].type, connection.dialect, each[1])
+                for name, each in described
+            ]
+        rows = result.all()
+        if not rows:
+            return []
+        columns = zip(*rows, strict=True)
+        return of_columns(
+            Schedule,
+            [
+                column if read is None else _each(read, column)
+                for read, column in zip(self._reads, columns, strict=True)
+            ],
+        )
+
+
+def _read(name: str, kind: TypeEngine[Any], dialect: Dialect, code: object) -> Convert | None:
+    """What makes a field of a schedule of what the driver returns; None if it is that."""
+    processor: Convert | None = json.loads
+    if not isinstance(kind, Json):
+        processor = kind.dialect_impl(dialect).result_processor(dialect, code)
+    made = _SCHEDULE_KINDS.get(name)
+    if made is None or processor is None:
+        return made or processor
+    return lambda stored: made(processor(stored))
+
+
+def _each(convert: Convert, column: Sequence[Any]) -> Sequence[Any]:
+    """`convert` of each that is not NULL; equal texts and numbers are converted once."""
+    kinds = set(map(type, column)) - {type(None)}
+    if not kinds:
+        return column
+    if kinds == {datetime}:
+        return [
+            at if at is None else at.astimezone(UTC) if at.tzinfo else convert(at) for at in column
+        ]
+    if kinds in _ALIKE:
+        known = {value: None if value is None else convert(value) for value in set(column)}
+        return [known[value] for value in column]
+    return [None if value is None else convert(value) for value in column]
+
+
+_ALIKE: tuple[set[type], ...] = ({str}, {float})
+"""Kinds of values of which equal ones mean the same."""
 
 
 def skip_row(skip: Skip) -> dict[str, Any]:
@@ -89,7 +250,7 @@ def row_skip(row: RowMapping) -> Skip:
 _SKIP_INSTANTS = ("first_at", "last_at", "recorded_at")
 
 
-def _json_skip(skip: Skip | None) -> dict[str, Any] | None:
+def json_skip(skip: Skip | None) -> dict[str, Any] | None:
     """`skip` as the JSON in a row of `schedules`."""
     if skip is None:
         return None
@@ -103,9 +264,17 @@ def _skip_of(stored: Mapping[str, Any] | None) -> Skip | None:
     return Skip(**{**stored, **instants, "reason": SkipReason(stored["reason"])})
 
 
+_SCHEDULE_KINDS: dict[str, Convert] = {
+    "status": ScheduleStatus,
+    "catch_up": CatchUp,
+    "overlap": Overlap,
+    "open_skip": _skip_of,
+}
+
+
 def note_row(note: Note) -> dict[str, Any]:
     """The column values of `note`."""
-    row = {name: getattr(note, name) for name in _NOTE_COLUMNS}
+    row = {name: getattr(note, name) for name in NOTE_COLUMNS}
     row["action"] = note.action.value
     row["detail"] = dict(note.detail)
     return row
@@ -113,7 +282,7 @@ def note_row(note: Note) -> dict[str, Any]:
 
 def row_note(row: RowMapping) -> Note:
     """The note in a row of `notes`."""
-    values = {name: row[name] for name in _NOTE_COLUMNS}
+    values = {name: row[name] for name in NOTE_COLUMNS}
     values["action"] = Action(values["action"])
     return Note(**values)
 

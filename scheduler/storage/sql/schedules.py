@@ -1,6 +1,6 @@
 """The schedules' half of the interface in SQL: schedules, what they expand to, and what they skip.
 
-Each function is one verb, on a connection whose transaction SQLStorage opens and ends. A write
+Each method is one verb, on a connection whose transaction SQLStorage opens and ends. A write
 holds only if revision and cursor are those it began from: who lost the race changes nothing.
 """
 
@@ -8,186 +8,45 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from sqlalchemy import (
     Connection,
-    Select,
+    String,
     bindparam,
     delete,
+    insert,
     literal_column,
     select,
     update,
 )
 
+from scheduler import faults
 from scheduler.errors import StaleSchedule
 from scheduler.expansion import Expansion
-from scheduler.model import Declaration, Job, Note, Schedule, Skip
-from scheduler.storage.sql import dialects
+from scheduler.model import Declaration, Note, Schedule, Skip
+from scheduler.storage.sql.dialects import Database
+from scheduler.storage.sql.dialects.on_conflict import OnConflict
+from scheduler.storage.sql.driver import Within
+from scheduler.storage.sql.expanding import Expanding
+from scheduler.storage.sql.parts import parts, slices
+from scheduler.storage.sql.records import Insertion
 from scheduler.storage.sql.rows import (
+    NOTE_COLUMNS,
+    SCHEDULE_COLUMNS,
+    ScheduleReader,
     declaration_row,
     job_row,
     note_row,
     only,
     row_declaration,
-    row_job,
     row_note,
-    row_schedule,
     row_skip,
     schedule_row,
     skip_row,
 )
-from scheduler.storage.sql.tables import declarations, jobs, notes, schedules, skips
+from scheduler.storage.sql.tables import Tables
 
-# A literal, not a parameter: a partial index serves only a predicate the planner can read.
-_LIVE = schedules.c.status.in_([literal_column("'active'"), literal_column("'paused'")])
-UNFINISHED = jobs.c.status.in_([literal_column("'pending'"), literal_column("'processing'")])
-
-
-def save_schedule(connection: Connection, schedule: Schedule) -> None:
-    write = (
-        dialects.insert_new(connection.dialect, schedules)
-        if schedule.revision == 1
-        else update(schedules).where(
-            schedules.c.id == schedule.id,
-            schedules.c.revision == schedule.revision - 1,
-            schedules.c.cursor_at <= schedule.cursor_at,
-        )
-    )
-    # RETURNING, because not every driver counts the rows of such an INSERT.
-    written = connection.scalar(write.values(schedule_row(schedule)).returning(schedules.c.id))
-    if written is None:
-        raise StaleSchedule(f"schedule {schedule.name!r}: written by another meanwhile")
-
-
-def get_schedule(connection: Connection, name: str) -> Schedule | None:
-    found = _selected(connection, select(schedules).where(schedules.c.name == name))
-    return found[0] if found else None
-
-
-def list_schedules(connection: Connection) -> list[Schedule]:
-    found = _selected(connection, select(schedules))
-    return sorted(found, key=lambda schedule: schedule.name)  # the database's order varies
-
-
-def delete_schedule(connection: Connection, name: str) -> bool:
-    removed = connection.scalar(
-        delete(schedules).where(schedules.c.name == name).returning(schedules.c.id)
-    )
-    _delete_record(connection, [removed])
-    return removed is not None
-
-
-def due_schedules(connection: Connection, now: datetime, *, limit: int) -> list[Schedule]:
-    query = (
-        select(schedules)
-        .where(_LIVE, schedules.c.next_at <= now)
-        .order_by(schedules.c.next_at, schedules.c.id)
-        .limit(limit)
-    )
-    return _selected(connection, query)
-
-
-def next_schedule_at(connection: Connection) -> datetime | None:
-    query = (
-        select(schedules.c.next_at)
-        .where(_LIVE, schedules.c.next_at.is_not(None))
-        .order_by(schedules.c.next_at)
-        .limit(1)
-    )
-    return connection.scalar(query)
-
-
-def record_expansions(connection: Connection, expansions: Sequence[Expansion]) -> list[bool]:
-    states = _locked_states(connection, expansions)
-    won = [states.get(each.before.id) == _state(each.before) for each in expansions]
-    _write(connection, [each for each, is_won in zip(expansions, won, strict=True) if is_won])
-    return won
-
-
-def list_skips(
-    connection: Connection, schedule_id: str, start: datetime | None, end: datetime | None
-) -> list[Skip]:
-    query = select(skips).where(skips.c.schedule_id == schedule_id).order_by(skips.c.first_at)
-    if start is not None:
-        query = query.where(skips.c.last_at >= start)
-    if end is not None:
-        query = query.where(skips.c.first_at < end)
-    return [row_skip(row) for row in connection.execute(query).mappings()]
-
-
-def list_notes(connection: Connection, schedule_id: str) -> list[Note]:
-    query = select(notes).where(notes.c.schedule_id == schedule_id).order_by(notes.c.revision)
-    return [row_note(row) for row in connection.execute(query).mappings()]
-
-
-def get_occurrences(
-    connection: Connection, schedule_id: str, start: datetime, end: datetime
-) -> list[Job]:
-    query = (
-        select(jobs)
-        .where(
-            jobs.c.schedule_id == schedule_id,
-            jobs.c.occurrence_at >= start,
-            jobs.c.occurrence_at < end,
-        )
-        .order_by(jobs.c.occurrence_at, jobs.c.id)
-    )
-    return [row_job(row) for row in connection.execute(query).mappings()]
-
-
-def get_unfinished_jobs(connection: Connection, schedule_ids: Collection[str]) -> list[Job]:
-    query = (
-        select(jobs)
-        .where(UNFINISHED, jobs.c.schedule_id.in_(schedule_ids))
-        .order_by(jobs.c.schedule_id, jobs.c.occurrence_at, jobs.c.id)
-    )
-    return [row_job(row) for row in connection.execute(query).mappings()]
-
-
-def save_declaration(connection: Connection, declaration: Declaration) -> None:
-    insert = dialects.insert_or_replace(connection.dialect, declarations)
-    connection.execute(insert, [declaration_row(declaration)])
-
-
-def renew_declaration(connection: Connection, process: str, seen_at: datetime) -> bool:
-    renew = update(declarations).where(declarations.c.process == process).values(seen_at=seen_at)
-    return connection.execute(renew).rowcount > 0
-
-
-def list_declarations(connection: Connection, seen_since: datetime) -> list[Declaration]:
-    connection.execute(delete(declarations).where(declarations.c.seen_at < seen_since))
-    query = select(declarations).order_by(declarations.c.since_at, declarations.c.process)
-    return [row_declaration(row) for row in connection.execute(query).mappings()]
-
-
-def _selected(connection: Connection, query: Select[Any]) -> list[Schedule]:
-    return [row_schedule(row) for row in connection.execute(query).mappings()]
-
-
-def _state(schedule: Schedule) -> tuple[int, datetime]:
-    """What every write changes."""
-    return schedule.revision, schedule.cursor_at
-
-
-def _locked_states(
-    connection: Connection, expansions: Sequence[Expansion]
-) -> dict[str, tuple[int, datetime]]:
-    """The stored state of each schedule, by id; without those that another holds.
-
-    Who holds a schedule's row is expanding it: no reason to wait for the same work.
-    """
-    query = (
-        select(schedules.c.id, schedules.c.revision, schedules.c.cursor_at)
-        .where(schedules.c.id.in_([each.before.id for each in expansions]))
-        .order_by(schedules.c.id)
-        .with_for_update(skip_locked=True)
-    )
-    return {row.id: (row.revision, row.cursor_at) for row in connection.execute(query)}
-
-
-# Executed with many rows: the keys of a row beyond the bound ones are what is SET.
 _EXPANDED = (
     "cursor_at",
     "next_at",
@@ -199,47 +58,230 @@ _EXPANDED = (
     "revision",
     "updated_at",
 )
-_EXPAND = update(schedules).where(
-    schedules.c.id == bindparam("expanded_id"),
-    schedules.c.revision == bindparam("expanded_revision"),
-    schedules.c.cursor_at == bindparam("expanded_cursor_at"),
-)
 _CANCELLED = ("status", "completed_at", "lease_token", "lease_expires_at")
-_CANCEL = update(jobs).where(
-    jobs.c.id == bindparam("cancelled_id"), jobs.c.status == bindparam("cancelled_from")
-)
 
 
-def _write(connection: Connection, expansions: Sequence[Expansion]) -> None:
-    """Each kind of row in one statement; an empty list is none."""
-    moved = [_moved(each, _EXPANDED) for each in expansions if each.note is None]
-    changed = [_moved(each, schedules.columns.keys()) for each in expansions if each.note]
-    cancelled = [
-        {
-            "cancelled_id": before.id,
-            "cancelled_from": before.status.value,
-            **only(job_row(after), _CANCELLED),
+class ScheduleVerbs:
+    """The verbs of schedules, on the tables of one database."""
+
+    def __init__(self, database: Database, tables: Tables) -> None:
+        self._database = database
+        self._tables = tables
+        self._schedules = schedules = tables.schedules
+        self._reader = ScheduleReader(database, schedules)
+        self._expanding: Expanding | None = None
+        if isinstance(database, OnConflict):
+            self._expanding = Expanding(database, tables)
+        self._new = Insertion(database, schedules, SCHEDULE_COLUMNS)
+        self._new_notes = Insertion(database, tables.notes, NOTE_COLUMNS)
+        # A literal, not a parameter: a partial index serves only what the planner can read.
+        live = [literal_column("'active'", String), literal_column("'paused'", String)]
+        self._live = schedules.c.status.in_(live)
+        at = schedules.c.next_at
+        self.next = select(at).where(self._live, at.is_not(None)).order_by(at).limit(1)
+        due = self._reader.query.where(self._live, at <= bindparam("now"))
+        # Of a storm, all are due at one instant: where the index is read in its order, there is
+        # nothing to sort for each batch; elsewhere ids make it one order.
+        order = [at] if self._expanding is not None else [at, schedules.c.id]
+        self._due = due.order_by(*order)
+        # Executed with many rows: the keys of a row beyond the bound ones are what is SET.
+        self._expand = update(schedules).where(
+            schedules.c.id == bindparam("expanded_id"),
+            schedules.c.revision == bindparam("expanded_revision"),
+            schedules.c.cursor_at == bindparam("expanded_cursor_at"),
+        )
+        self._cancel = update(tables.jobs).where(
+            tables.jobs.c.id == bindparam("cancelled_id"),
+            tables.jobs.c.status == bindparam("cancelled_from"),
+        )
+
+    def save(self, connection: Connection, schedule: Schedule) -> None:
+        if schedule.revision == 1:
+            connection.execute(insert(self._schedules), [schedule_row(schedule)])
+            return
+        write = update(self._schedules).where(
+            self._schedules.c.id == schedule.id,
+            self._schedules.c.revision == schedule.revision - 1,
+            self._schedules.c.cursor_at <= schedule.cursor_at,
+        )
+        if connection.execute(write.values(schedule_row(schedule))).rowcount == 0:
+            raise StaleSchedule(f"schedule {schedule.name!r}: written by another meanwhile")
+
+    def add(
+        self, connection: Connection, schedules: Sequence[Schedule], notes: Sequence[Note]
+    ) -> None:
+        """Insert these, which are new."""
+        if self._database.is_driven:
+            hand = Within(connection)
+            self._new.run(hand, [tuple(schedule_row(each).values()) for each in schedules])
+            if notes:
+                self._new_notes.run(hand, [tuple(note_row(each).values()) for each in notes])
+            return
+        for some in slices(schedules):
+            connection.execute(insert(self._schedules), [schedule_row(each) for each in some])
+        for few in slices(notes):
+            connection.execute(insert(self._tables.notes), [note_row(each) for each in few])
+
+    def get(self, connection: Connection, name: str) -> Schedule | None:
+        query = self._reader.query.where(self._schedules.c.name == name)
+        found = self._reader.read(connection, query)
+        return found[0] if found else None
+
+    def all(self, connection: Connection) -> list[Schedule]:
+        found = self._reader.read(connection, self._reader.query)
+        return sorted(found, key=lambda schedule: schedule.name)  # the database's order varies
+
+    def named(
+        self, connection: Connection, names: Collection[str], *, declared: bool
+    ) -> list[Schedule]:
+        schedules, query = self._schedules, self._reader.query
+        queries = [query.where(schedules.c.module.is_not(None))] if declared else []
+        queries += [query.where(schedules.c.name.in_(part)) for part in parts(set(names))]
+        found = (each for query in queries for each in self._reader.read(connection, query))
+        by_name = {schedule.name: schedule for schedule in found}
+        return [by_name[name] for name in sorted(by_name)]  # the database's order varies
+
+    def delete(self, connection: Connection, name: str) -> bool:
+        query = select(self._schedules.c.id).where(self._schedules.c.name == name)
+        removed = connection.scalar(self._database.locked(query, self._schedules))
+        if removed is None:
+            return False
+        self._remove(connection, [removed])
+        return True
+
+    def due(self, connection: Connection, now: datetime, *, limit: int) -> list[Schedule]:
+        query = self._due.limit(max(0, limit))
+        return self._reader.read(connection, query, {"now": now})
+
+    def next_at(self, connection: Connection) -> datetime | None:
+        return connection.scalar(self.next)
+
+    def record(
+        self, connection: Connection, expansions: Sequence[Expansion], *, wait: bool
+    ) -> list[bool]:
+        if self._expanding is not None:
+            before = [each.before for each in expansions]
+            won = self._expanding.holds(connection, before, wait=wait)
+        else:
+            states = self._locked_states(connection, expansions, wait=wait)
+            won = [states.get(each.before.id) == _state(each.before) for each in expansions]
+        self._write(
+            connection, [each for each, is_won in zip(expansions, won, strict=True) if is_won]
+        )
+        faults.point("sql.record.written")
+        return won
+
+    def busy(self, connection: Connection, schedule_ids: Collection[str]) -> Collection[str]:
+        """Those of these schedules that may have unfinished jobs."""
+        if self._expanding is None:
+            return schedule_ids
+        return self._expanding.busy(connection, schedule_ids)
+
+    def skips(
+        self,
+        connection: Connection,
+        schedule_id: str,
+        start: datetime | None,
+        end: datetime | None,
+        limit: int | None,
+    ) -> list[Skip]:
+        skips = self._tables.skips
+        query = select(skips).where(skips.c.schedule_id == schedule_id)
+        if start is not None:
+            query = query.where(skips.c.last_at >= start)
+        if end is not None:
+            query = query.where(skips.c.first_at < end)
+        last_first = query.order_by(skips.c.first_at.desc()).limit(limit)
+        return [row_skip(row) for row in connection.execute(last_first).mappings()][::-1]
+
+    def notes(self, connection: Connection, schedule_id: str) -> list[Note]:
+        notes = self._tables.notes
+        query = select(notes).where(notes.c.schedule_id == schedule_id).order_by(notes.c.revision)
+        return [row_note(row) for row in connection.execute(query).mappings()]
+
+    def save_declaration(self, connection: Connection, declaration: Declaration) -> None:
+        rows = [declaration_row(declaration)]
+        self._database.insert_or_replace(connection, self._tables.declarations, rows)
+
+    def renew_declaration(self, connection: Connection, process: str, seen_at: datetime) -> bool:
+        declarations = self._tables.declarations
+        renew = update(declarations).where(declarations.c.process == process)
+        return connection.execute(renew.values(seen_at=seen_at)).rowcount > 0
+
+    def declarations(self, connection: Connection, seen_since: datetime) -> list[Declaration]:
+        declarations = self._tables.declarations
+        connection.execute(delete(declarations).where(declarations.c.seen_at < seen_since))
+        query = select(declarations).order_by(declarations.c.since_at, declarations.c.process)
+        return [row_declaration(row) for row in connection.execute(query).mappings()]
+
+    def _locked_states(
+        self, connection: Connection, expansions: Sequence[Expansion], *, wait: bool
+    ) -> dict[str, tuple[int, datetime]]:
+        """The stored state of each schedule, by id; without `wait`, of those nobody holds."""
+        schedules = self._schedules
+        query = select(schedules.c.id, schedules.c.revision, schedules.c.cursor_at)
+        locked = self._database.locked(query.order_by(schedules.c.id), schedules, skip=not wait)
+        return {
+            row.id: (row.revision, row.cursor_at)
+            for part in parts({each.before.id for each in expansions})
+            for row in connection.execute(locked.where(schedules.c.id.in_(part)))
         }
-        for each in expansions
-        for before, after in each.cancelled
-    ]
-    new = partial(dialects.insert_new, connection.dialect)
-    for statement, rows in (
-        (_EXPAND, moved),
-        (_EXPAND, changed),
-        (_CANCEL, cancelled),
-        (new(jobs), [job_row(job) for each in expansions for job in each.jobs]),
-        (
-            dialects.insert_or_replace(connection.dialect, skips),
-            [skip_row(skip) for each in expansions for skip in each.skips],
-        ),
-        (new(notes), [note_row(each.note) for each in expansions if each.note]),
-    ):
-        if rows:
-            connection.execute(statement, rows)
-    if removed := [each.before.id for each in expansions if each.removes]:
-        connection.execute(delete(schedules).where(schedules.c.id.in_(removed)))
-        _delete_record(connection, removed)
+
+    def _write(self, connection: Connection, expansions: Sequence[Expansion]) -> None:
+        """Each kind of row in one statement; an empty list is none."""
+        jobs = [job for each in expansions for job in each.jobs]
+        moving = [each for each in expansions if each.note is None]
+        if jobs:
+            self._database.announce(connection)
+        if self._expanding is not None and _is_each_once(moving):
+            jobs = self._expanding.write(connection, moving)
+            jobs += [job for each in expansions if each.note for job in each.jobs]
+            moving = []
+        moved = [_moved(each, _EXPANDED) for each in moving]
+        columns = self._schedules.columns.keys()
+        changed = [_moved(each, columns) for each in expansions if each.note]
+        cancelled = [
+            {
+                "cancelled_id": before.id,
+                "cancelled_from": before.status.value,
+                **only(job_row(after), _CANCELLED),
+            }
+            for each in expansions
+            for before, after in each.cancelled
+        ]
+        for statement, rows in (
+            (self._expand, moved),
+            (self._expand, changed),
+            (self._cancel, cancelled),
+        ):
+            if rows:
+                connection.execute(statement, rows)
+        tables = self._tables
+        if skips := [skip_row(skip) for each in expansions for skip in each.skips]:
+            self._database.insert_or_replace(connection, tables.skips, skips)
+        if notes := [note_row(each.note) for each in expansions if each.note]:
+            self._database.insert_new(connection, tables.notes, notes)
+        if jobs:
+            self._database.insert_new(connection, tables.jobs, [job_row(job) for job in jobs])
+        if removed := [each.before.id for each in expansions if each.removes]:
+            self._remove(connection, removed)
+
+    def _remove(self, connection: Connection, schedule_ids: Sequence[str]) -> None:
+        """Remove schedules and their record."""
+        for part in parts(schedule_ids):
+            connection.execute(delete(self._schedules).where(self._schedules.c.id.in_(part)))
+            for table in (self._tables.skips, self._tables.notes):
+                connection.execute(delete(table).where(table.c.schedule_id.in_(part)))
+
+
+def _is_each_once(expansions: Sequence[Expansion]) -> bool:
+    """Whether no two are of one schedule, of which then only the first holds."""
+    return len({each.before.id for each in expansions}) == len(expansions)
+
+
+def _state(schedule: Schedule) -> tuple[int, datetime]:
+    """What every write changes."""
+    return schedule.revision, schedule.cursor_at
 
 
 def _moved(expansion: Expansion, columns: Sequence[str]) -> dict[str, Any]:
@@ -249,8 +291,3 @@ def _moved(expansion: Expansion, columns: Sequence[str]) -> dict[str, Any]:
         "expanded_cursor_at": expansion.before.cursor_at,
         **only(schedule_row(expansion.after), columns),
     }
-
-
-def _delete_record(connection: Connection, schedule_ids: Sequence[str | None]) -> None:
-    for table in (skips, notes):
-        connection.execute(delete(table).where(table.c.schedule_id.in_(schedule_ids)))

@@ -1,39 +1,40 @@
 """How a database comes to have the tables, and how we know that it has the right ones.
 
-Migrations are Alembic's and ship in the package. Alembic is imported only to run them: the
-check on every start reads the revision itself.
+A database without tables gets them whole, from tables.py; one of an earlier version is brought up
+by migrations, which are Alembic's and ship in the package. Alembic is imported only to run them:
+the check on every start reads the revision itself.
 """
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection, Engine, insert, inspect, select, text
+from sqlalchemy.schema import CreateSchema
 
 from scheduler.errors import SchemaMismatch
-from scheduler.storage.sql.tables import SCHEMA_REVISION
+from scheduler.storage.sql.dialects import Database
+from scheduler.storage.sql.tables import SCHEMA_REVISION, Tables
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
-VERSION_TABLE = "scheduler_schema"
 _MIGRATIONS = Path(__file__).parent / "migrations"
-_UPGRADE_LOCK = 0x5C4ED
 
 
-def current_revision(connection: Connection) -> str | None:
+def current_revision(connection: Connection, tables: Tables) -> str | None:
     """The revision of the tables in this database; None if there are none."""
-    if not inspect(connection).has_table(VERSION_TABLE):
+    if not inspect(connection).has_table(tables.version.name, schema=tables.schema):
         return None
-    query = text(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608 - a constant
-    revision: str | None = connection.scalar(query)
+    revision: str | None = connection.scalar(select(tables.version.c.version_num))
     return revision
 
 
-def check(connection: Connection) -> None:
+def check(connection: Connection, tables: Tables) -> None:
     """Return if the tables are of this version, else raise SchemaMismatch with the mend."""
-    current = current_revision(connection)
+    current = current_revision(connection, tables)
     if current == SCHEMA_REVISION:
         return
     if current is None:
@@ -49,25 +50,50 @@ def check(connection: Connection) -> None:
     )
 
 
-def upgrade(engine: Engine) -> None:
-    """Bring the tables to this version, in one transaction; nothing if they are there.
+def upgrade(engine: Engine, database: Database, tables: Tables) -> None:
+    """Bring the tables to this version; nothing if they are there.
 
-    Of several processes that start at once, one works and the others wait. Raises
-    SchemaMismatch if the tables are newer than this version.
+    In one transaction, where the database can undo such changes (MySQL cannot: what is half made
+    is gone on with). Of several processes that start at once, one works and the others wait.
+    Raises SchemaMismatch if the tables are newer than this version.
     """
-    with engine.begin() as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(text(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})"))
-        current = current_revision(connection)
-        if current == SCHEMA_REVISION:
-            return
-        if current is not None and current not in known_revisions():
-            check(connection)
-        from alembic import command
+    with ExitStack() as stack:
+        if not database.embedded:
+            # On a connection of its own, so that it is held until the transaction has ended.
+            guard = stack.enter_context(engine.connect())
+            guard.detach()
+            database.lock_upgrade(guard)
+        connection = stack.enter_context(engine.begin())
+        current = current_revision(connection, tables)
+        if current is None:
+            _create(connection, tables)
+        elif current != SCHEMA_REVISION:
+            _migrate(connection, tables, current)
 
-        config = _config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+
+def _create(connection: Connection, tables: Tables) -> None:
+    if tables.schema is not None and not inspect(connection).has_schema(tables.schema):
+        connection.execute(CreateSchema(tables.schema))
+    tables.metadata.create_all(connection)
+    for table in tables.metadata.tables.values():
+        for index in table.indexes:  # of a table that was there, half made
+            index.create(connection, checkfirst=True)
+    connection.execute(insert(tables.version).values(version_num=SCHEMA_REVISION))
+
+
+def _migrate(connection: Connection, tables: Tables, current: str) -> None:
+    if current not in known_revisions():
+        check(connection, tables)
+    from alembic import command
+
+    config = _config()
+    config.attributes["connection"] = connection
+    config.attributes["tables"] = tables
+    if tables.schema is not None:
+        # The first migrations name no schema: tables of then were in one by the search path.
+        path = {"path": connection.dialect.identifier_preparer.quote(tables.schema)}
+        connection.execute(text("SELECT set_config('search_path', :path, true)"), path)
+    command.upgrade(config, "head")
 
 
 def known_revisions() -> list[str]:

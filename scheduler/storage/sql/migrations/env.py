@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from alembic import context
 
-from scheduler.storage.sql.schema import VERSION_TABLE
-from scheduler.storage.sql.tables import metadata
-
+given = context.config.attributes
 context.configure(
-    connection=context.config.attributes["connection"],
-    target_metadata=metadata,
-    version_table=VERSION_TABLE,
+    connection=given["connection"],
+    target_metadata=given["tables"].metadata,
+    version_table=given["tables"].version.name,
+    version_table_schema=given["tables"].schema,
     transactional_ddl=True,
 )
 context.run_migrations()

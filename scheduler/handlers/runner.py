@@ -1,0 +1,203 @@
+"""The runner of an executor: starts a handler where it is to run, and tells it to end.
+
+A `def` runs on a thread, an `async def` on one event-loop thread, what is to be killed when it
+takes too long in a process, and what outgrows the machine on a cluster. Each is begun when the
+first job needs it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import Future
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Protocol
+
+from scheduler import capture
+from scheduler.context import JobContext
+from scheduler.errors import SchedulerError
+from scheduler.handlers.calls import (
+    Begin,
+    Call,
+    perform,
+    perform_async,
+    prepare,
+    refused,
+)
+from scheduler.handlers.outcomes import MAX_RESULT_BYTES
+from scheduler.handlers.threads import Threads
+from scheduler.model import Job, Outcome
+from scheduler.options import RunnerKind
+from scheduler.registry import Registry
+
+if TYPE_CHECKING:
+    from scheduler.handlers.cluster import Cluster
+    from scheduler.handlers.processes import Processes
+
+
+class Runner(Protocol):
+    """What calls the handlers for an executor."""
+
+    def start(self, job: Job) -> Future[Outcome]:
+        """Call the handler of `job`, which has been leased; the future of its outcome."""
+
+    def cancel(self, job_id: str) -> None:
+        """Tell a running handler to end; nothing happens if there is none."""
+
+    def close(self) -> None:
+        """Let go of what handlers run on; nobody waits for those under way."""
+
+
+class HandlerRunner:
+    """Runs the handlers of a registry, as many at a time as are started.
+
+    A result of more than `max_result_bytes` of JSON fails its job. `begin` makes the transactions
+    of handlers that ask for a connection. `dask_address` is that of the cluster's scheduler.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        begin: Begin | None = None,
+        max_result_bytes: int = MAX_RESULT_BYTES,
+        dask_address: str | None = None,
+    ) -> None:
+        self._registry = registry
+        self._dask_address = dask_address
+        self._begin = begin
+        self._max_result_bytes = max_result_bytes
+        self._lock = threading.Lock()
+        self._running: dict[str, tuple[JobContext, Future[Outcome]]] = {}
+        capture.install()
+
+    @cached_property
+    def _threads(self) -> Threads:
+        return Threads("scheduler-handler")
+
+    @cached_property
+    def _processes(self) -> Processes:
+        from scheduler.handlers.processes import Processes
+
+        return Processes()
+
+    @cached_property
+    def _cluster(self) -> Cluster:
+        from scheduler.handlers.cluster import Cluster
+
+        return Cluster(self._dask_address)
+
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+        loop = runner.get_loop()
+        thread = threading.Thread(
+            target=_serve, args=[runner], name="scheduler-asyncio", daemon=True
+        )
+        thread.start()
+        return loop
+
+    def start(self, job: Job) -> Future[Outcome]:
+        """Call the handler of `job`, which has been leased; the future of its outcome.
+
+        It ends when the handler does, and never raises, except CancelledError after `cancel`.
+        """
+        try:
+            call = prepare(
+                self._registry,
+                job,
+                begin=self._begin,
+                max_result_bytes=self._max_result_bytes,
+            )
+        except SchedulerError as error:
+            return refused(error)
+        future = self._begun(call)
+        with self._lock:
+            self._running[job.id] = (call.context, future)
+        future.add_done_callback(lambda done: self._forget(job.id, done))
+        return future
+
+    def _begun(self, call: Call) -> Future[Outcome]:
+        """The future of `call`, made on what its handler runs on."""
+        match call.definition.runner:
+            case RunnerKind.ASYNCIO:
+                return _on_loop(self._loop, call)
+            case RunnerKind.PROCESS:
+                return self._threads.submit(partial(self._processes.perform, call))
+            case RunnerKind.DASK:
+                return self._threads.submit(partial(self._cluster.perform, call))
+            case RunnerKind.THREAD:
+                return self._threads.submit(partial(perform, call))
+
+    def cancel(self, job_id: str) -> None:
+        """Tell a running handler to end: its context says so, and a coroutine is cancelled."""
+        with self._lock:
+            running = self._running.get(job_id)
+        if running is not None:
+            context, future = running
+            context.cancel()
+            future.cancel()
+
+    def close(self) -> None:
+        """Let go of what handlers run on, and wait for none of them.
+
+        Coroutines are cancelled and processes killed; functions on threads go on.
+
+        A later `start` begins with new ones.
+        """
+        processes: Processes | None = self.__dict__.pop("_processes", None)
+        if processes is not None:
+            processes.close()
+        cluster: Cluster | None = self.__dict__.pop("_cluster", None)
+        if cluster is not None:
+            cluster.close()
+        threads: Threads | None = self.__dict__.pop("_threads", None)
+        if threads is not None:
+            threads.close()
+        loop: asyncio.AbstractEventLoop | None = self.__dict__.pop("_loop", None)
+        if loop is not None:
+            loop.call_soon_threadsafe(loop.stop)
+
+    def _forget(self, job_id: str, done: Future[Outcome]) -> None:
+        with self._lock:
+            running = self._running.get(job_id)
+            if running is not None and running[1] is done:
+                del self._running[job_id]
+
+
+class _OnLoop(Future[Outcome]):
+    """The future of a coroutine, which is told by its context to end, and ends when it does.
+
+    That of asyncio.run_coroutine_threadsafe is done as soon as it is cancelled, though the
+    coroutine may clean up for long, or go on: its slot would be another's at once.
+    """
+
+    def cancel(self) -> bool:
+        return False
+
+    def was_cancelled(self) -> None:
+        super().cancel()
+        self.set_running_or_notify_cancel()
+
+
+def _on_loop(loop: asyncio.AbstractEventLoop, call: Call) -> Future[Outcome]:
+    """The future of a call that is made on `loop`."""
+    future = _OnLoop()
+
+    async def made() -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in one
+        with call.context.on_cancel(lambda: loop.call_soon_threadsafe(task.cancel)):
+            try:
+                future.set_result(await perform_async(call))
+            except asyncio.CancelledError:
+                future.was_cancelled()
+
+    asyncio.run_coroutine_threadsafe(made(), loop)
+    return future
+
+
+def _serve(runner: asyncio.Runner) -> None:
+    """Run the loop of `runner` until it is stopped; then end what is left on it, and close it."""
+    with runner:
+        runner.get_loop().run_forever()

@@ -1,0 +1,3 @@
+-- The jobs of the ids in ARGV.
+
+return jobs(ARGV)
