@@ -92,7 +92,8 @@ def soak(starter: Starter, place: Path, url: str, number: int) -> Soak:
         survivor = acted.crew.start()
         for _ in range(2):
             acted.crew.start()
-        acted.crew.until(lambda: works(acted, number))
+        backlog(acted, 0, number)
+        acted.crew.until(lambda: done(acted))
         memory: list[tuple[int, float]] = []
         began = time.monotonic()
         while not is_over(acted, number):
@@ -108,12 +109,6 @@ def soak(starter: Starter, place: Path, url: str, number: int) -> Soak:
         return Soak(verdict, len(acted.crew.dead), seconds, memory)
 
 
-def works(acted: Scene, number: int) -> bool:
-    """Lay out the first work, and see whether some of it is done."""
-    feed(acted, number)
-    return done(acted) > 0
-
-
 def done(acted: Scene) -> int:
     return acted.storage.count_jobs()[JobStatus.COMPLETED]
 
@@ -123,7 +118,12 @@ def feed(acted: Scene, number: int) -> None:
     there = len(acted.storage.list_schedules())
     wanted = min(-(-number // EACH), done(acted) // EACH + AHEAD)
     for each in range(there, wanted):
-        acted.backlog(f"backlog-{each:05}", "plain", min(EACH, number - each * EACH))
+        backlog(acted, each, number)
+
+
+def backlog(acted: Scene, each: int, number: int) -> None:
+    """Add the schedule of this number, with its part of so many occurrences."""
+    acted.backlog(f"backlog-{each:05}", "plain", min(EACH, number - each * EACH))
 
 
 def is_over(acted: Scene, number: int) -> bool:

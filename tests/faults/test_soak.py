@@ -12,7 +12,7 @@ from tests.faults.checker import Verdict
 from tests.faults.nursery import Nursery
 from tests.faults.soak import MOST_GROWTH, slope, soak
 
-NUMBER = int(os.environ.get("SCHEDULER_SOAK", "3000"))
+NUMBER = int(os.environ.get("SCHEDULER_SOAK", "20000"))
 
 pytestmark = pytest.mark.timeout(300 + NUMBER // 20)
 
