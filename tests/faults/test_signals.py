@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from scheduler import JobStatus, clock
+from scheduler import Job, JobStatus, clock
 from tests.faults import audit
 from tests.faults.checker import Verdict, Why, read_lines
 from tests.faults.crew import SERVICE, Crew, Member
@@ -63,7 +63,7 @@ def test_a_service_that_stood_still_past_its_leases_writes_nothing(
 def come_back_late(nursery: Nursery, url: str, place: Path) -> Verdict:
     with busy_scene(nursery, place / "crew", url) as acted:
         zombie = acted.crew.start()
-        acted.crew.until(partial(stands_still_holding, acted, zombie, "slowly"))
+        acted.crew.until(partial(stands_still_amid, acted, zombie, "slowly"))
         acted.stopped.add(zombie.pid)
         mine = held_by(acted, zombie)
         acted.crew.start()
@@ -74,15 +74,25 @@ def come_back_late(nursery: Nursery, url: str, place: Path) -> Verdict:
         return acted.finish("SIGSTOP past the lease, SIGCONT", Why.KILLED)
 
 
-def stands_still_holding(acted: Scene, member: Member, name: str) -> bool:
-    """Stop a process while it holds a job of this name; if it has ended by then, it goes on."""
-    if not held_by(acted, member, name):
+def stands_still_amid(acted: Scene, member: Member, name: str) -> bool:
+    """Stop a process while a handler of this name is under way; if it has ended, it goes on."""
+    if not under_way(acted, member, name):
         return False
     stand_still(acted, member)
-    if held_by(acted, member, name):
+    if under_way(acted, member, name):
         return True
     member.popen.send_signal(signal.SIGCONT)
     return False
+
+
+def under_way(acted: Scene, member: Member, name: str) -> bool:
+    """Whether it has called a handler of this name, and not written how that ended."""
+    called = {line.lease for line in read_lines(acted.crew.lines)}
+    return any(
+        job.lease is not None and (job.id, job.lease.token) in called
+        for job in held(acted, member)
+        if job.name == name
+    )
 
 
 def has_learnt(member: Member, name: str) -> bool:
@@ -95,13 +105,15 @@ def has_learnt(member: Member, name: str) -> bool:
     return any(record["job"] == name for event in events for record in member.logged(event))
 
 
-def held_by(acted: Scene, member: Member, name: str | None = None) -> list[str]:
-    """The ids of the jobs that it holds; of this name."""
-    return [
-        job.id
-        for job in acted.storage.get_jobs_by_status(JobStatus.PROCESSING)
-        if f":{member.pid}:" in (job.worker or "") and name in (None, job.name)
-    ]
+def held_by(acted: Scene, member: Member) -> list[str]:
+    """The ids of the jobs that it holds."""
+    return [job.id for job in held(acted, member)]
+
+
+def held(acted: Scene, member: Member) -> list[Job]:
+    """The jobs that it holds."""
+    processing = acted.storage.get_jobs_by_status(JobStatus.PROCESSING)
+    return [job for job in processing if f":{member.pid}:" in (job.worker or "")]
 
 
 def all_over(acted: Scene, ids: list[str]) -> bool:
