@@ -2,7 +2,8 @@
 
 One tick is a pipeline of named steps: take in what ended, give up what ran past its deadline, renew
 leases, rescue what others abandoned, settle and lease in one exchange, start. The tick never waits;
-it returns when it next needs to run.
+it returns when it next needs to run. Where a store can do both at once, what ended is settled by a
+duty of its own while the tick leases.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ class Executor:
     """Runs the jobs of one storage: those of `queue` that `handler_names` can handle.
 
     `start` calls a handler and gives the future of its outcome; `cancel` tells it to end.
-    `wake` is called, from any thread, when a tick is needed sooner than the last one said.
+    `wake` is called, from any thread, when a tick is needed sooner than the last one said, and
+    `ended` when `settle` is, if it is a duty of its own (`settles_apart`).
     `retries` gives the policy of the jobs of a name, `limits` those of each name that has any.
     Jobs that have been due for `ageing` go before all others. `clock` is the time that ticks are
     in.
@@ -75,6 +77,7 @@ class Executor:
         retries: Callable[[str], RetryPolicy],
         events: Events,
         wake: Callable[[], None],
+        ended: Callable[[], None],
         clock: Callable[[], datetime],
         polling: Polling,
         queue: str | None,
@@ -88,6 +91,7 @@ class Executor:
         self._limits = limits
         self._events = events
         self._wake = wake
+        self._ended = ended
         self._clock = clock
         self.polling = polling
         self._ahead = Ahead()
@@ -102,14 +106,17 @@ class Executor:
             capacity=lambda: self.polling.concurrency,
             clock=clock,
             started=lambda job, at: events.tell(EventName.STARTED, at, job),
-            landed=wake,
+            landed=self._landed,
         )
         self._settler = Settler(storage, retries=retries, events=events)
         self._look_at: datetime | None = None
         self._renew_at: datetime | None = None
         self._rescue_at: datetime | None = None
         self._refilled_all = False
+        self._has_more = False
         self._ticking = threading.Lock()
+        self.settles_apart = False
+        """Whether `settle` is called beside the ticks; until a drain, they leave it to that."""
         self._is_hurried = False  # no Event: a signal's handler sets it, whatever it interrupts
 
     @property
@@ -121,7 +128,7 @@ class Executor:
     def held(self) -> int:
         """How many jobs are leased and not yet settled."""
         slots = self._slots
-        flying = len(slots.flights()) + len(slots.waiting())
+        flying = len(slots.flights()) + slots.stocked
         return flying + slots.landed + len(self._settler)
 
     def tick(self, now: datetime, *, acquiring: bool = True) -> datetime | None:
@@ -131,7 +138,8 @@ class Executor:
         kept and written by a later tick.
         """
         with self._ticking:
-            self._collect()
+            if not self.settles_apart:
+                self._collect()
             self._give_up(now)
             self._renew(now)
             self._look(now)
@@ -141,8 +149,27 @@ class Executor:
                 self._refill(now)
                 self._slots.launch(now)
             else:
-                self._settler.settle(now)
+                self._settle_here(now)
             return self._next_tick_at(now, acquiring=acquiring)
+
+    def settle(self, now: datetime) -> None:
+        """Write how handlers ended, if `settles_apart`: the duty beside the ticks.
+
+        Raises StorageUnavailable; what was not written then is by a later call.
+        """
+        if self.settles_apart:
+            self._collect()
+            if len(self._settler):
+                self._settler.settle(now)
+                self._wake()  # what was in the way of other jobs is no more
+
+    def _landed(self) -> None:
+        """A handler has ended; called on its thread."""
+        if self.settles_apart:
+            self._ended()
+            if not (self._has_more and self._is_low()):
+                return
+        self._wake()
 
     # --- the steps of a tick ---------------------------------------------------------------
 
@@ -166,6 +193,7 @@ class Executor:
             if self._slots.let_go(flight.job.id) is flight:  # else it has just landed
                 log.warning("job timed out", job=flight.job.name, id=flight.job.id, seconds=seconds)
                 self._end(flight, Failed(f"timed out after {seconds:g} s"), now)
+                self._ended()
 
     def _renew(self, now: datetime) -> None:
         """Renew every lease, running or waiting, at a third of its life."""
@@ -239,17 +267,18 @@ class Executor:
         if waiting and (waiting[0].started_at or now) <= now - LONGEST_WAIT_AHEAD:
             for job in self._slots.unstock(keep=self._prefetch):
                 self._settler.add(Ended(job, token_of(job), Released(), now))
+            self._ended()
             self._ahead = Ahead()
 
     def _refill(self, now: datetime) -> None:
-        """Settle what ended, and lease due jobs for the free slots and a few ahead of them."""
+        """Settle what ended, unless another does, and lease due jobs for the slots, and ahead."""
         wanted = self._wanted(now)
         names = self._handler_names() if wanted else ()
         self._refilled_all = False
+        if not names or not self._storage.exchanges_at_once:
+            self._settle_here(now)
         if not names:
-            self._settler.settle(now)
             return
-        acquired: list[Job] | None = None
         asked = {
             "handler_names": names,
             "queue": self._queue,
@@ -258,6 +287,22 @@ class Executor:
             "now": now,
             **self._flow(now),
         }
+        if self._storage.exchanges_at_once:
+            acquired = self._exchanged(wanted, asked, now)
+        else:
+            faults.point("executor.acquire.before")
+            acquired = self._storage.acquire_next_jobs(wanted, **asked)
+            faults.point("executor.acquire.after")
+        self._take_in(acquired, wanted, now)
+
+    def _settle_here(self, now: datetime) -> None:
+        """Settle what ended, if no other duty does."""
+        if not self.settles_apart:
+            self._settler.settle(now)
+
+    def _exchanged(self, wanted: int, asked: Mapping[str, Any], now: datetime) -> list[Job]:
+        """Settle what ended, and lease jobs in the same exchange."""
+        acquired: list[Job] | None = None
 
         def exchange(settlements: Sequence[Settlement]) -> list[bool]:
             nonlocal acquired
@@ -266,20 +311,25 @@ class Executor:
             faults.point("executor.acquire.after")
             return held
 
-        self._settler.settle(now, exchange if self._storage.exchanges_at_once else None)
+        self._settler.settle(now, exchange)
         if acquired is None:  # nothing was to be settled, or not together with this
             exchange(())
-        self._take_in(acquired or (), wanted, now)
+        return acquired or []
 
     def _wanted(self, now: datetime) -> int:
         """How many jobs to ask for: those for free slots, and those ahead, once they run low."""
-        waiting, free = len(self._slots.waiting()), self._slots.free
-        if free <= 0 and waiting > max(self._prefetch, self._ahead.size) // 2:
+        if not self._is_low():
             return 0
+        waiting, free = self._slots.stocked, self._slots.free
         self._ahead = self._ahead.at(now, waiting=waiting, slots=self.polling.concurrency)
         if self._limits():  # which count from the lease on: what waits would hold others up
             self._ahead = Ahead()
         return max(0, free + max(self._prefetch, self._ahead.size))
+
+    def _is_low(self) -> bool:
+        """Whether there are free slots, or soon will be with nothing to fill them."""
+        slots = self._slots
+        return slots.free > 0 or slots.stocked <= max(self._prefetch, self._ahead.size) // 2
 
     def _take_in(self, jobs: Sequence[Job], wanted: int, now: datetime) -> None:
         # One that was called off and tried again is here already, as it was.
@@ -288,8 +338,8 @@ class Executor:
         self._slots.stock(jobs, now + self._ttl)
         if jobs and self._renew_at is None:
             self._renew_at = now + self._ttl / 3
-        self._refilled_all = len(jobs) == wanted
-        stock = len(self._slots.waiting())
+        self._refilled_all = self._has_more = len(jobs) == wanted
+        stock = self._slots.stocked
         self._ahead = self._ahead.asked(now, stock=stock, was_full=self._refilled_all)
         if jobs and self._prefetch:
             detail: dict[str, Any] = {"acquired": len(jobs), "buffered": stock}
@@ -326,7 +376,7 @@ class Executor:
             moments.append(self._look_at)
         if len(waiting) > self._prefetch:
             moments.append((waiting[self._prefetch].started_at or now) + LONGEST_WAIT_AHEAD)
-        if self._slots.landed:
+        if self._slots.landed and not self.settles_apart:
             moments.append(now)
         if acquiring and self.running < self.polling.concurrency:
             moments.append(now if self._refilled_all else self._next_poll_at(now))
@@ -369,6 +419,7 @@ class Executor:
         is over.
         """
         until = time.monotonic() + grace.total_seconds()
+        self.settles_apart = False
         for job in self._slots.unstock():
             self._settler.add(Ended(job, token_of(job), Released(), self._clock()))
         faults.point("executor.drain.before")

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 log = logger(__name__)
 
 EXPANDER, EXECUTOR, DECLARER, COMPARER = "expander", "executor", "declarer", "clock"
-PRUNER = "pruner"
+PRUNER, SETTLER = "pruner", "settler"
 MAX_CONCURRENCY = 10_000
 
 STORE_PATIENCE = timedelta(seconds=3)
@@ -138,6 +138,7 @@ class JobQueue:
             retries=self.registry.retries,
             events=self._events,
             wake=lambda: self._wake(EXECUTOR),
+            ended=lambda: self._wake(SETTLER),
             clock=self.clock.now,
             polling=polling,
             queue=None if every_queue else self.name,
@@ -447,6 +448,9 @@ class JobQueue:
         duties: dict[str, Tick] = {COMPARER: self._compare}
         if EXECUTOR in parts:
             duties[EXECUTOR] = self._in_store_time(self._execute)
+            if not self.storage.exchanges_at_once:
+                self.executor.settles_apart = True
+                duties[SETTLER] = self._in_store_time(self.executor.settle)
         if EXPANDER in parts:
             duties[EXPANDER] = self._in_store_time(self.expand)
             duties[DECLARER] = self._in_store_time(self.declarer.tick)

@@ -6,6 +6,7 @@ is dropped. An outcome that the store cannot hold fails its own job and holds up
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -71,6 +72,7 @@ class Settler:
         self._retries = retries
         self._events = events
         self._ended: list[Ended] = []
+        self._settling = threading.Lock()
 
     def __len__(self) -> int:
         """How many outcomes are not yet written."""
@@ -86,22 +88,23 @@ class Settler:
         `write` is tried in place of `storage.settle_jobs`, with all of them. Raises
         StorageUnavailable; what was not written then is kept for the next call.
         """
-        one_by_one = 0
-        while self._ended:
-            batch = self._ended[:1] if one_by_one else self._ended[:]
-            try:
-                self._write(batch, now, write or self._storage.settle_jobs)
-            except (StorageUnavailable, OSError):
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever a store refuses a value with
-                if write is not None:
-                    write = None
-                elif len(batch) > 1:  # which of them is it?
-                    one_by_one = len(batch)
+        with self._settling:
+            one_by_one = 0
+            while self._ended:
+                batch = self._ended[:1] if one_by_one else self._ended[:]
+                try:
+                    self._write(batch, now, write or self._storage.settle_jobs)
+                except (StorageUnavailable, OSError):
+                    raise
+                except Exception as error:  # noqa: BLE001 - whatever a store refuses a value with
+                    if write is not None:
+                        write = None
+                    elif len(batch) > 1:  # which of them is it?
+                        one_by_one = len(batch)
+                    else:
+                        self._ended[0] = _refused(batch[0], error)
                 else:
-                    self._ended[0] = _refused(batch[0], error)
-            else:
-                one_by_one = max(0, one_by_one - 1)
+                    one_by_one = max(0, one_by_one - 1)
 
     def _write(self, ended: Sequence[Ended], now: datetime, write: Write) -> None:
         """Write, tell, and forget the first of what ended."""

@@ -112,6 +112,11 @@ class Slots:
         return not self._waiting and not self._flights
 
     @property
+    def stocked(self) -> int:
+        """How many jobs wait for a slot."""
+        return len(self._waiting)
+
+    @property
     def landed(self) -> int:
         """How many landings have not been taken in."""
         return len(self._landed)
@@ -169,7 +174,8 @@ class Slots:
 
     def take_landed(self) -> list[Landing]:
         """What has landed since the last call, in that order."""
-        return [self._landed.popleft() for _ in range(len(self._landed))]
+        with self._lock:
+            return [self._landed.popleft() for _ in range(len(self._landed))]
 
     def let_go(self, job_id: str) -> Flight | None:
         """Hold a job no more, and tell its handler to end; what was under way, if anything."""

@@ -72,6 +72,7 @@ class Bench:
         self.started: list[Job] = []
         self.cancelled: list[str] = []
         self.woken = threading.Event()
+        self.to_settle = threading.Event()
         self.events = Events()
         self.told: list[Event] = []
         for name in EventName:
@@ -85,6 +86,7 @@ class Bench:
             retries=lambda _: retries,
             events=self.events,
             wake=self.woken.set,
+            ended=self.to_settle.set,
             clock=clock.now,
             polling=Polling(
                 interval=INTERVAL, concurrency=concurrency, **{"max_concurrency": 10, **polling}
@@ -1115,3 +1117,55 @@ def test_jobs_that_waited_too_long_go_first() -> None:
     bench.add(priority=0)
     bench.tick()
     assert [job.id for job in bench.started] == [old.id]
+
+
+# --- settling beside the ticks ---------------------------------------------------------------
+
+
+def test_beside_the_ticks_what_ended_is_settled_by_a_duty_of_its_own() -> None:
+    bench = Bench()
+    bench.executor.settles_apart = True
+    [job] = bench.add()
+    bench.tick()
+    bench.woken.clear()
+    bench.end(job)
+    assert (bench.to_settle.is_set(), bench.woken.is_set()) == (True, False)
+    bench.tick()
+    assert (bench.status(job), bench.executor.held) == (["processing"], 1)
+    bench.executor.settle(NOON)
+    assert (bench.status(job), bench.executor.held) == (["completed"], 0)
+    assert bench.woken.is_set()  # another may have waited for that
+
+
+def test_beside_the_ticks_a_freed_slot_is_filled_before_what_ended_is_settled() -> None:
+    bench = Bench(concurrency=1)
+    bench.executor.settles_apart = True
+    first, second = bench.add(2)
+    bench.tick()
+    bench.woken.clear()
+    bench.end(first)
+    assert bench.woken.is_set()  # there was more than the one that was asked for
+    bench.tick()
+    assert [job.id for job in bench.started] == [first.id, second.id]
+    assert bench.status(first, second) == ["processing", "processing"]
+
+
+def test_beside_the_ticks_an_attempt_past_its_deadline_is_settled_soon() -> None:
+    bench = Bench()
+    bench.executor.settles_apart = True
+    [job] = bench.add(timeout=SECOND)
+    bench.tick()
+    bench.tick(after=SECOND)
+    assert bench.to_settle.is_set()
+    bench.executor.settle(NOON + SECOND)
+    assert bench.status(job) == ["failed"]
+
+
+def test_a_drain_settles_by_itself() -> None:
+    bench = Bench()
+    bench.executor.settles_apart = True
+    [job] = bench.add()
+    bench.tick()
+    bench.end(job)
+    assert bench.executor.drain(timedelta(0)) == 0
+    assert bench.status(job) == ["completed"]

@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from scheduler import clock
 from scheduler.errors import (
@@ -77,8 +77,13 @@ class JobStorage(ABC):
     cannot be reached; nothing is half written.
     """
 
-    exchanges_at_once: ClassVar[bool] = False
-    """Whether `settle_and_acquire` is one transaction; executors call it where it is."""
+    @property
+    def exchanges_at_once(self) -> bool:
+        """Whether executors settle and lease in one exchange, by `settle_and_acquire`.
+
+        It is best where writers wait for each other. Elsewhere the two go on side by side.
+        """
+        return False
 
     # --- the seven -------------------------------------------------------------------------
 
@@ -315,8 +320,8 @@ class JobStorage(ABC):
     ) -> tuple[list[bool], list[Job]]:
         """What `settle_jobs` and then `acquire_next_jobs` return: a busy executor's one exchange.
 
-        A store that makes it one transaction says so by `exchanges_at_once`: where the second
-        fails, the first has not been. The default calls the two.
+        A store that `exchanges_at_once` makes it one transaction: where the second fails, the
+        first has not been. The default calls the two.
         """
         held = self.settle_jobs(settlements) if settlements else []
         return held, self.acquire_next_jobs(

@@ -346,7 +346,9 @@ class SQLStorage(BatchStorage):
         )
         return acquired
 
-    exchanges_at_once = True
+    @property
+    def exchanges_at_once(self) -> bool:
+        return self._database.embedded
 
     def settle_and_acquire(
         self,
