@@ -29,6 +29,7 @@ POLL_SECONDS = 0.02
 PATIENCE = float(os.environ.get("SCHEDULER_FAULTS_PATIENCE", "90"))
 """Seconds that a condition may take to come true; only a failure waits so long."""
 
+MODULES = "tests.faults.tasks,tests.faults.work"
 SERVICE = ("scheduler", "run")
 KILLED = {faults.EXIT_CODE, -signal.SIGKILL}
 
@@ -76,7 +77,7 @@ class Crew:
         self.allowed = KILLED
         self._environment = {
             "SCHEDULER_DATABASE": url,
-            "SCHEDULER_MODULES": "tests.faults.tasks,tests.faults.work",
+            "SCHEDULER_MODULES": MODULES,
             "SCHEDULER_TTL": str(TTL),
             "SCHEDULER_WEB": "false",
             "SCHEDULER_LOG_FORMAT": "json",

@@ -16,7 +16,7 @@ import pytest
 from scheduler import JobStatus, faults
 from tests.faults import feed
 from tests.faults.checker import Verdict, Why
-from tests.faults.crew import Member
+from tests.faults.crew import MODULES, Member
 from tests.faults.nursery import Nursery
 from tests.faults.scene import Scene, busy_scene
 
@@ -27,6 +27,8 @@ DRAINING = {"executor.drain.before", "executor.drain.release"}
 RARE = {*DRAINING, "executor.rescue.before", "executor.rescue.after"}
 """Points that a scene may come to once: whoever comes to one dies."""
 ADDING = {"sql.save.written", "sql.save.committed"}
+LEASING = {"sql.acquire.written", "sql.acquire.committed"}
+"""Points on the way of jobs with limits, to which those of one statement do not all come."""
 
 DUTIES = defaultdict[str, list[str]](list)
 """The points of each duty: those of `executor.settle` are before and after it."""
@@ -45,7 +47,10 @@ def test_a_process_may_die_at_any_point(
 
 
 def die_at(point: str, nursery: Nursery, url: str, place: Path) -> Verdict:
-    with busy_scene(nursery, place / "crew", url) as acted:
+    settings = {"SCHEDULER_MODULES": MODULES + ",tests.faults.limited"} if point in LEASING else {}
+    with busy_scene(nursery, place / "crew", url, settings=settings) as acted:
+        if point in LEASING:
+            acted.add("limited", 12)
         if point in ADDING:
             add_and_die(acted, point)
         else:
