@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from scheduler import faults, lifecycle
 from scheduler.errors import StorageError, StorageUnavailable, described
@@ -41,8 +41,7 @@ Write = Callable[[Sequence[Settlement]], list[bool]]
 """What writes settlements as `JobStorage.settle_jobs` does."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """An attempt that is over at `at`, and not yet written.
 
     `started_at` is when its handler was called; None if it never was.
@@ -184,7 +183,7 @@ def _refused(ended: Ended, error: Exception) -> Ended:
         raise error
     log.error("outcome refused by the store", job=ended.job.name, id=ended.job.id, exc_info=error)
     failed = Failed(f"{_REFUSED}: {described(error)}", is_final=True)
-    return replace(ended, outcome=failed)
+    return ended._replace(outcome=failed)
 
 
 _REFUSED = "the store refused the outcome"

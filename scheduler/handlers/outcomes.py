@@ -26,12 +26,17 @@ LONGEST_TRACEBACK = 16 * 1024
 _OURS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 
 
+_NOTHING = Completed(None)
+
+
 def of_result(result: Any, *, max_bytes: int) -> Outcome:
     """The outcome of a handler that returned.
 
     Where its result cannot be stored the failure is final: the handler has done its work, and
     another attempt would do it twice to return the same.
     """
+    if result is None:
+        return _NOTHING
     try:
         size = len(to_json(result, "result"))  # ASCII: a character is a byte
     except InvalidData as refusal:

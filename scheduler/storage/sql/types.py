@@ -33,6 +33,18 @@ _ENDED = tuple(end + _END for end in _PADDED)
 to_json: Callable[[Any], str] = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 """A value as JSON text, ASCII, as every database can hold it."""
 
+_decoded = json.JSONDecoder().decode
+
+
+def from_json(text: str | bytes) -> Any:
+    """The value of a JSON text as `to_json` makes it.
+
+    An empty object is made without a parser: it is the data of most jobs.
+    """
+    if isinstance(text, bytes):
+        text = text.decode()
+    return {} if text == "{}" else _decoded(text)
+
 
 class UtcDateTime(TypeDecorator[datetime]):
     """An instant. TIMESTAMPTZ on PostgreSQL, sortable text on SQLite, DATETIME(6) on MySQL."""
@@ -141,7 +153,7 @@ class Json(TypeDecorator[Any]):
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         if value is None or dialect.name not in _TEXTS_OF_JSON:
             return value
-        return json.loads(value)
+        return from_json(value)
 
 
 class Seconds(TypeDecorator[timedelta]):

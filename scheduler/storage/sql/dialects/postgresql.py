@@ -64,6 +64,7 @@ from scheduler.storage.sql.types import (
     Seconds,
     ShortText,
     UtcDateTime,
+    from_json,
     to_json,
 )
 
@@ -117,6 +118,7 @@ class PostgreSQL(OnConflict):
             self.url,
             max_overflow=most_beyond,
             json_serializer=to_json,
+            json_deserializer=from_json,
             connect_args=given,
         )
         _ask_when_heard(engine)

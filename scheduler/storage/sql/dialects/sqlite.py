@@ -7,7 +7,6 @@ the same row as free. So nothing has to be locked row by row.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
@@ -43,7 +42,7 @@ from scheduler.lifecycle import storable
 from scheduler.storage.sql.dialects.base import MOST_BEYOND, same_as
 from scheduler.storage.sql.dialects.on_conflict import OnConflict
 from scheduler.storage.sql.driver import Hand, alone
-from scheduler.storage.sql.types import Json, Seconds, UtcDateTime, to_json
+from scheduler.storage.sql.types import Json, Seconds, UtcDateTime, from_json, to_json
 
 BUSY_SECONDS = 30
 _ASK_AGAIN_SECONDS = 0.01
@@ -160,7 +159,7 @@ _read_instant = datetime.fromisoformat
 
 def _from_json(stored: Any) -> Any:
     """The JSON value in a column: SQLite makes numbers of texts that are whole ones."""
-    return json.loads(stored) if isinstance(stored, str | bytes) else stored
+    return from_json(stored) if isinstance(stored, str | bytes) else stored
 
 
 def _commits_each(connection: sqlite3.Connection, commits: bool) -> None:
