@@ -47,7 +47,11 @@ def test_a_process_may_die_at_any_point(
 
 
 def die_at(point: str, nursery: Nursery, url: str, place: Path) -> Verdict:
-    settings = {"SCHEDULER_MODULES": MODULES + ",tests.faults.limited"} if point in LEASING else {}
+    settings = (
+        {"SCHEDULER_MODULES": MODULES + ",tests.faults.jobs_with_limits"}
+        if point in LEASING
+        else {}
+    )
     with busy_scene(nursery, place / "crew", url, settings=settings) as acted:
         if point in LEASING:
             acted.add("limited", 12)
