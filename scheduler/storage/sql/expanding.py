@@ -26,13 +26,13 @@ from sqlalchemy import (
 from scheduler.expansion import Expansion
 from scheduler.lifecycle import storable
 from scheduler.model import Job, JobStatus, Schedule
-from scheduler.storage.sql.acquisition import UNFINISHED
 from scheduler.storage.sql.dialects.on_conflict import OnConflict
 from scheduler.storage.sql.driver import Prepared, Within
 from scheduler.storage.sql.records import Records
 from scheduler.storage.sql.rows import converted, json_skip
 from scheduler.storage.sql.tables import Tables
 from scheduler.storage.sql.types import to_json
+from scheduler.storage.sql.wanted import UNFINISHED
 
 _MOVED = (
     "id",

@@ -32,7 +32,6 @@ from scheduler.errors import UnknownJobId
 from scheduler.lifecycle import storable
 from scheduler.model import Attempt, Job, JobStatus, Lease, Settlement
 from scheduler.storage.base import proves
-from scheduler.storage.sql.acquisition import UNFINISHED
 from scheduler.storage.sql.dialects import Database
 from scheduler.storage.sql.driver import Hand, Prepared, Within
 from scheduler.storage.sql.parts import parts
@@ -48,6 +47,7 @@ from scheduler.storage.sql.rows import (
     row_jobs,
 )
 from scheduler.storage.sql.tables import Tables
+from scheduler.storage.sql.wanted import UNFINISHED
 
 _SETTLED = (
     "status",

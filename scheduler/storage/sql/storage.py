@@ -52,7 +52,7 @@ from scheduler.retention import Pruned
 from scheduler.storage.base import DEFAULT_TTL, check_ended, check_new, new_token, or_clock
 from scheduler.storage.batches import BatchStorage
 from scheduler.storage.sql import dialects, schema
-from scheduler.storage.sql.acquisition import Acquisition, Wanted
+from scheduler.storage.sql.acquisition import Acquisition
 from scheduler.storage.sql.driver import Hand, Within
 from scheduler.storage.sql.jobs import JobVerbs
 from scheduler.storage.sql.parts import slices
@@ -61,6 +61,7 @@ from scheduler.storage.sql.restoring import Restorer
 from scheduler.storage.sql.schedules import ScheduleVerbs
 from scheduler.storage.sql.tables import tables_of
 from scheduler.storage.sql.types import UtcDateTime
+from scheduler.storage.sql.wanted import Wanted
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -376,8 +377,9 @@ class SQLStorage(BatchStorage):
         )
         if n <= 0:
             return self.settle_jobs(settlements), []
-        if not settlements and self._acquisition.is_one_statement(wanted):
-            acquired = self._alone(lambda hand: self._acquisition.take(hand, wanted))
+        leasing = self._acquisition.leasing
+        if not settlements and leasing is not None and leasing.is_one_statement(wanted):
+            acquired = self._alone(lambda hand: leasing.take(hand, wanted))
             faults.point("sql.acquire.committed")
             return [], acquired
         if not settlements and not self._may_be_due(at):
@@ -392,9 +394,10 @@ class SQLStorage(BatchStorage):
 
     def _may_be_due(self, now: datetime) -> bool:
         """Whether a job may be due; where one who writes locks all, that is looked at before."""
-        if not self._database.embedded:
+        leasing = self._acquisition.leasing
+        if not self._database.embedded or leasing is None:
             return True
-        return self._alone(lambda hand: self._acquisition.is_due(hand, now))
+        return self._alone(lambda hand: leasing.is_due(hand, now))
 
     def _settle_and_acquire(
         self, connection: Connection, settlements: Sequence[Settlement], wanted: Wanted
@@ -521,11 +524,12 @@ class SQLStorage(BatchStorage):
     def next_instants(
         self, *, handler_names: Collection[str] | None = None, queue: str | None = None
     ) -> tuple[datetime | None, datetime | None]:
-        if not self._database.is_driven:
+        leasing = self._acquisition.leasing
+        if leasing is None:
             return super().next_instants(handler_names=handler_names, queue=queue)
         next_schedule = self._schedules.next
         return self._alone(
-            lambda hand: self._acquisition.next_instants(hand, handler_names, queue, next_schedule)
+            lambda hand: leasing.next_instants(hand, handler_names, queue, next_schedule)
         )
 
     def record_expansions(
