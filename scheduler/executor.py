@@ -127,9 +127,12 @@ class Executor:
     @property
     def held(self) -> int:
         """How many jobs are leased and not yet settled."""
-        slots = self._slots
-        flying = len(slots.flights()) + slots.stocked
-        return flying + slots.landed + len(self._settler)
+        return len(self._slots.flights()) + self._slots.stocked + self._unwritten
+
+    @property
+    def _unwritten(self) -> int:
+        """How many attempts have ended and are not yet settled."""
+        return self._slots.landed + len(self._settler)
 
     def tick(self, now: datetime, *, acquiring: bool = True) -> datetime | None:
         """Do everything due at `now`; when to be called next, None if nothing is known.
@@ -157,11 +160,10 @@ class Executor:
 
         Raises StorageUnavailable; what was not written then is by a later call.
         """
-        if self.settles_apart:
+        if self.settles_apart and self._unwritten:
             self._collect()
-            if len(self._settler):
-                self._settler.settle(now)
-                self._wake()  # what was in the way of other jobs is no more
+            self._settler.settle(now)
+            self._wake()  # what was in the way of other jobs is no more
 
     def _landed(self) -> None:
         """A handler has ended; called on its thread."""

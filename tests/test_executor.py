@@ -1161,6 +1161,22 @@ def test_beside_the_ticks_an_attempt_past_its_deadline_is_settled_soon() -> None
     assert bench.status(job) == ["failed"]
 
 
+def test_beside_the_ticks_the_slot_of_a_handler_that_was_given_up_is_filled_when_it_ends() -> None:
+    bench = Bench(concurrency=2)
+    bench.executor.settles_apart = True
+    [given_up] = bench.add(timeout=SECOND)
+    bench.tick()
+    bench.executor.polling = replace(bench.executor.polling, concurrency=1)
+    bench.tick(after=SECOND)
+    bench.executor.settle(NOON + SECOND)
+    bench.add()
+    assert bench.tick(after=SECOND) is None  # nothing is known that would free the slot
+    bench.woken.clear()
+    bench.end(given_up)
+    bench.executor.settle(NOON + SECOND)
+    assert bench.woken.is_set()
+
+
 def test_a_drain_settles_by_itself() -> None:
     bench = Bench()
     bench.executor.settles_apart = True
