@@ -127,9 +127,12 @@ class Executor:
     @property
     def held(self) -> int:
         """How many jobs are leased and not yet settled."""
-        slots = self._slots
-        flying = len(slots.flights()) + slots.stocked
-        return flying + slots.landed + len(self._settler)
+        return len(self._slots.flights()) + self._slots.stocked + self._unwritten
+
+    @property
+    def _unwritten(self) -> int:
+        """How many attempts have ended and are not yet settled."""
+        return self._slots.landed + len(self._settler)
 
     def tick(self, now: datetime, *, acquiring: bool = True) -> datetime | None:
         """Do everything due at `now`; when to be called next, None if nothing is known.
@@ -157,11 +160,10 @@ class Executor:
 
         Raises StorageUnavailable; what was not written then is by a later call.
         """
-        if self.settles_apart:
+        if self.settles_apart and self._unwritten:
             self._collect()
-            if len(self._settler):
-                self._settler.settle(now)
-                self._wake()  # what was in the way of other jobs is no more
+            self._settler.settle(now)
+            self._wake()  # what was in the way of other jobs is no more
 
     def _landed(self) -> None:
         """A handler has ended; called on its thread."""
@@ -318,18 +320,30 @@ class Executor:
 
     def _wanted(self, now: datetime) -> int:
         """How many jobs to ask for: those for free slots, and those ahead, once they run low."""
-        if not self._is_low():
+        if not self._is_low() or self._is_behind():
             return 0
         waiting, free = self._slots.stocked, self._slots.free
         self._ahead = self._ahead.at(now, waiting=waiting, slots=self.polling.concurrency)
         if self._limits():  # which count from the lease on: what waits would hold others up
             self._ahead = Ahead()
-        return max(0, free + max(self._prefetch, self._ahead.size))
+        return max(0, free + self._most_ahead)
 
     def _is_low(self) -> bool:
         """Whether there are free slots, or soon will be with nothing to fill them."""
-        slots = self._slots
-        return slots.free > 0 or slots.stocked <= max(self._prefetch, self._ahead.size) // 2
+        return self._slots.free > 0 or self._slots.stocked <= self._most_ahead // 2
+
+    def _is_behind(self) -> bool:
+        """Whether more has ended than is held at a time, and is not yet settled by its own duty.
+
+        Leases of what has ended are not renewed: what is settled too late runs once more.
+        """
+        most = self.polling.concurrency + self._most_ahead
+        return self.settles_apart and self._unwritten > most
+
+    @property
+    def _most_ahead(self) -> int:
+        """How many jobs are leased beyond the free slots."""
+        return max(self._prefetch, self._ahead.size)
 
     def _take_in(self, jobs: Sequence[Job], wanted: int, now: datetime) -> None:
         # One that was called off and tried again is here already, as it was.
@@ -384,6 +398,8 @@ class Executor:
 
     def _next_poll_at(self, now: datetime) -> datetime:
         """When to ask for jobs again: the polling interval, or a known due time before it."""
+        if self._is_behind():  # and woken once it is not
+            return now + self.polling.interval
         job_at, schedule_at = self._next_instants(now)
         moments = [now + self.polling.interval]
         if job_at is not None:

@@ -441,6 +441,7 @@ class JobQueue:
         self._stop_listening = self.storage.listen(lambda: self._wake(EXECUTOR))
         parts = (EXECUTOR, EXPANDER) if self.stand_alone else (EXECUTOR,)
         self._metronome = self.metronome(*parts)
+        self.executor.settles_apart = SETTLER in self._metronome.duties
         self._metronome.start()
 
     def metronome(self, *parts: str) -> Metronome:
@@ -449,7 +450,6 @@ class JobQueue:
         if EXECUTOR in parts:
             duties[EXECUTOR] = self._in_store_time(self._execute)
             if not self.storage.exchanges_at_once:
-                self.executor.settles_apart = True
                 duties[SETTLER] = self._in_store_time(self.executor.settle)
         if EXPANDER in parts:
             duties[EXPANDER] = self._in_store_time(self.expand)

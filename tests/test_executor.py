@@ -1161,6 +1161,42 @@ def test_beside_the_ticks_an_attempt_past_its_deadline_is_settled_soon() -> None
     assert bench.status(job) == ["failed"]
 
 
+def test_beside_the_ticks_the_slot_of_a_handler_that_was_given_up_is_filled_when_it_ends() -> None:
+    bench = Bench(concurrency=2)
+    bench.executor.settles_apart = True
+    [given_up] = bench.add(timeout=SECOND)
+    bench.tick()
+    bench.executor.polling = replace(bench.executor.polling, concurrency=1)
+    bench.tick(after=SECOND)
+    bench.executor.settle(NOON + SECOND)
+    bench.add()
+    assert bench.tick(after=SECOND) is None  # nothing is known that would free the slot
+    bench.woken.clear()
+    bench.end(given_up)
+    bench.executor.settle(NOON + SECOND)
+    assert bench.woken.is_set()
+
+
+def test_beside_the_ticks_nothing_more_is_leased_while_what_ended_is_not_settled() -> None:
+    """Its lease is not renewed: settled too late, all of it would run once more."""
+    bench = Bench(concurrency=2)
+    bench.executor.settles_apart = True
+    bench.add(9)
+    bench.tick()
+    for _ in range(4):
+        for job in bench.started:
+            if not bench.futures[job.id].done():
+                bench.end(job)
+        next_at = bench.tick()
+    assert len(bench.started) == 4
+    assert next_at == INTERVAL  # unless woken before
+    bench.woken.clear()
+    bench.executor.settle(NOON)
+    assert bench.woken.is_set()
+    bench.tick()
+    assert len(bench.started) == 6
+
+
 def test_a_drain_settles_by_itself() -> None:
     bench = Bench()
     bench.executor.settles_apart = True

@@ -648,6 +648,16 @@ def test_a_subclass_may_hold_batches_back() -> None:
     queue.stop()
 
 
+def test_a_batch_by_hand_settles_what_ended(queue: JobQueue) -> None:
+    """Also where there is a metronome, as long as it is not the queue's own."""
+    queue.metronome("executor")
+    added = queue.add("work", {"n": 2})
+    for _ in range(2):
+        queue.process_next_batch()
+        queue.executor.wait(WAIT)
+    assert queue.jobs.get(added.id).result == 4
+
+
 def test_a_subclass_that_refuses_a_job_fails_it() -> None:
     """What process_job raises is the job's error, and the loop goes on."""
 
