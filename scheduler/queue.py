@@ -528,7 +528,8 @@ class JobQueue:
     def process_next_batch(self) -> datetime | None:
         """Acquire what is due, start it, settle what ended; when to be called next.
 
-        The loop's one step, called whenever something may be due. Override it to act before or
+        Once the queue is started, what ended is settled meanwhile where the store can do both at
+        once. The loop's one step, called whenever something may be due. Override it to act before or
         after a batch, or to hold batches back; None leaves the next call to the polling.
         """
         return self.executor.tick(self.clock.now())

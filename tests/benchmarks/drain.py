@@ -92,7 +92,7 @@ class Countdown:
         self._is_over = threading.Event()
 
     def tell(self, _: Event) -> None:
-        self._left -= 1  # the executor's thread alone
+        self._left -= 1  # one thread alone, that settles
         if self._left == 0:
             self._is_over.set()
 
