@@ -198,13 +198,14 @@ class Executor:
                 self._ended()
 
     def _renew(self, now: datetime) -> None:
-        """Renew every lease, running or waiting, at a third of its life."""
-        if self._slots.is_empty:
+        """Renew every lease at a third of its life: of what runs, waits, or is to be settled."""
+        if self._slots.is_empty and not self._unwritten:
             self._renew_at = None
             return
         if self._renew_at is not None and now < self._renew_at:
             return
-        tokens = self._tokens()
+        landed = {each.flight.job.id: each.flight.token for each in self._slots.landings()}
+        tokens = self._settler.tokens() | landed | self._tokens()
         faults.point("executor.renew.before")
         held = self._storage.renew_leases(tokens, expires_at=now + self._ttl)
         faults.point("executor.renew.after")
@@ -335,7 +336,7 @@ class Executor:
     def _is_behind(self) -> bool:
         """Whether more has ended than is held at a time, and is not yet settled by its own duty.
 
-        Leases of what has ended are not renewed: what is settled too late runs once more.
+        Else a store that is slow to take outcomes would be ever further behind.
         """
         most = self.polling.concurrency + self._most_ahead
         return self.settles_apart and self._unwritten > most

@@ -528,9 +528,9 @@ class JobQueue:
     def process_next_batch(self) -> datetime | None:
         """Acquire what is due, start it, settle what ended; when to be called next.
 
-        Once the queue is started, what ended is settled meanwhile where the store can do both at
-        once. The loop's one step, called whenever something may be due. Override it to act before or
-        after a batch, or to hold batches back; None leaves the next call to the polling.
+        The loop's one step, called whenever something may be due. Override it to act before or
+        after a batch, or to hold batches back; None leaves the next call to the polling. Where a
+        store can do both at once, a started queue settles beside it.
         """
         return self.executor.tick(self.clock.now())
 

@@ -77,6 +77,10 @@ class Settler:
         """How many outcomes are not yet written."""
         return len(self._ended)
 
+    def tokens(self) -> dict[str, str]:
+        """The leases of the jobs whose outcomes are not yet written, by their ids."""
+        return {each.job.id: each.token for each in self._ended[:]}
+
     def add(self, ended: Ended) -> None:
         """Take in an attempt that is over, for the next `settle`."""
         self._ended.append(ended)

@@ -131,6 +131,11 @@ class Slots:
         with self._lock:
             return list(self._flights.values())
 
+    def landings(self) -> list[Landing]:
+        """What has landed and has not been taken in."""
+        with self._lock:
+            return list(self._landed)
+
     def wait(self, seconds: float | None) -> None:
         """Wait until a handler lands, at most `seconds`; returns at once if none is under way."""
         with self._changed:

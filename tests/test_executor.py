@@ -1205,3 +1205,17 @@ def test_a_drain_settles_by_itself() -> None:
     bench.end(job)
     assert bench.executor.drain(timedelta(0)) == 0
     assert bench.status(job) == ["completed"]
+
+
+def test_beside_the_ticks_what_ended_keeps_its_lease_until_it_is_settled() -> None:
+    """However long the store takes to write it, nobody runs it again."""
+    bench = Bench()
+    bench.executor.settles_apart = True
+    [job] = bench.add()
+    bench.tick()
+    bench.end(job)
+    for third in range(1, 6):
+        bench.tick(third * TTL / 3)
+    assert bench.status(job) == ["processing"]
+    bench.executor.settle(NOON + 2 * TTL)
+    assert (bench.status(job), bench.stored(job).retry_count) == (["completed"], 0)
