@@ -12,10 +12,10 @@ from typing import Any
 
 from sqlalchemy import (
     ClauseElement,
+    Column,
     ColumnElement,
     Connection,
     Integer,
-    Select,
     String,
     Update,
     literal_column,
@@ -30,12 +30,11 @@ from scheduler.storage.sql.acquisition import UNFINISHED
 from scheduler.storage.sql.dialects.on_conflict import OnConflict
 from scheduler.storage.sql.driver import Prepared, Within
 from scheduler.storage.sql.records import Records
-from scheduler.storage.sql.rows import converted, json_skip
+from scheduler.storage.sql.rows import json_skip
 from scheduler.storage.sql.tables import Tables
 from scheduler.storage.sql.types import to_json
 
 _MOVED = (
-    "id",
     "cursor_at",
     "next_at",
     "status",
@@ -46,7 +45,10 @@ _MOVED = (
     "revision",
     "updated_at",
 )
-"""What a row says of a schedule that moves on."""
+"""What is written of a schedule that moves on."""
+
+_WAS = ("revision", "cursor_at")
+"""What a schedule is still to have, so that it is moved on."""
 
 _MADE = (
     "schedule_id",
@@ -74,7 +76,9 @@ _COPIED = {
 }
 """What a job has from its schedule: its columns, and those of the schedule."""
 
-_moved = attrgetter(*_MOVED)
+_moved = attrgetter(
+    "before.id", *(f"before.{name}" for name in _WAS), *(f"after.{name}" for name in _MOVED)
+)
 _made = attrgetter(*_MADE)
 _of_job = attrgetter("schedule_id", *_COPIED)
 _of_schedule = attrgetter("id", *_COPIED.values())
@@ -100,36 +104,20 @@ class Expanding:
 
     def __init__(self, database: OnConflict, tables: Tables) -> None:
         self._database = database
-        self._schedules = tables.schedules
+        self._schedules = schedules = tables.schedules
         self._jobs = tables.jobs
-        self._moved = Records(database, "moved", [self._schedules.c[name] for name in _MOVED])
-        self._made = Records(database, "made", [self._jobs.c[name] for name in _MADE])
-        self._holds: dict[bool, Prepared] = {}
-        self._busy: Prepared | None = None
-        self._move: Prepared | None = None
-        self._make: Prepared | None = None
-
-    def holds(
-        self, connection: Connection, schedules: Sequence[Schedule], *, wait: bool
-    ) -> list[bool]:
-        """Whether each is stored as it is here, and locked now; without `wait`, if nobody has it.
-
-        Its lock is held until the transaction ends.
-        """
-        if wait not in self._holds:
-            self._holds[wait] = Prepared(self._holding(wait=wait), connection.dialect)
-        ids = [storable(each.id) for each in schedules]
-        rows = Within(connection).run(self._holds[wait], {"ids": to_json(ids)})
-        cursors = self._read_cursors([row[2] for row in rows])
-        stored = {row[0]: (row[1], cursor) for row, cursor in zip(rows, cursors, strict=True)}
-        return [
-            stored.get(schedule_id) == (each.revision, each.cursor_at)
-            for schedule_id, each in zip(ids, schedules, strict=True)
+        columns = [
+            schedules.c.id,
+            *(Column(f"was_{name}", schedules.c[name].type) for name in _WAS),
+            *(schedules.c[name] for name in _MOVED),
         ]
-
-    def _read_cursors(self, stored: Sequence[Any]) -> Sequence[Any]:
-        convert = self._database.from_driver(self._schedules.c.cursor_at)
-        return stored if convert is None or not stored else converted(stored, convert)
+        self._moved = Records(
+            database, "moved", columns, json=lambda skip: to_json(json_skip(skip))
+        )
+        self._made = Records(database, "made", [self._jobs.c[name] for name in _MADE])
+        self._moves: dict[bool, Prepared] = {}
+        self._busy: Prepared | None = None
+        self._make: Prepared | None = None
 
     def busy(self, connection: Connection, schedule_ids: Collection[str]) -> list[str]:
         """Those of these schedules that have unfinished jobs."""
@@ -143,40 +131,49 @@ class Expanding:
         ids = to_json([storable(each) for each in schedule_ids])
         return [row[0] for row in Within(connection).run(self._busy, {"ids": ids})]
 
-    def write(self, connection: Connection, expansions: Sequence[Expansion]) -> list[Job]:
-        """Move the schedules on and make their jobs; the jobs that are left to be written whole.
+    def move(
+        self, connection: Connection, expansions: Sequence[Expansion], *, wait: bool
+    ) -> list[bool]:
+        """Move on each schedule that is stored as it was, and lock it; whether it was.
 
-        The schedules are held, each once, and none is changed otherwise than by being expanded.
+        Without `wait`, one that another holds stays. The schedules are each once, and none is
+        changed otherwise than by being expanded.
         """
-        if not expansions:
-            return []
         hand = Within(connection)
-        if self._move is None or self._make is None:
-            self._move = Prepared(self._moving(), hand.dialect)
-            self._make = Prepared(self._making(), hand.dialect)
-        hand.run(self._move, self._moved.parameters(_values(each.after) for each in expansions))
+        if wait not in self._moves:
+            self._moves[wait] = Prepared(self._moving(wait=wait), hand.dialect)
+        rows = hand.run(self._moves[wait], self._moved.parameters(map(_moved, expansions)))
+        moved = {row[0] for row in rows}
+        return [storable(each.before.id) in moved for each in expansions]
+
+    def make(self, connection: Connection, expansions: Sequence[Expansion]) -> list[Job]:
+        """Make the jobs of schedules that moved on; those that are left to be written whole."""
         made = [(job, each.before) for each in expansions for job in each.jobs]
         copied = [job for job, schedule in made if _is_copied(job, schedule)]
         if copied:
+            hand = Within(connection)
+            self._make = self._make or Prepared(self._making(), hand.dialect)
             hand.run(self._make, self._made.parameters(map(_made, copied)))
         return [job for job, schedule in made if not _is_copied(job, schedule)]
 
     # --- statements ------------------------------------------------------------------------
 
-    def _holding(self, *, wait: bool) -> Select[Any]:
-        """In the order of their ids, so that two who lock the same do so in the same order."""
-        schedules = self._schedules
-        query = (
-            select(schedules.c.id, schedules.c.revision, schedules.c.cursor_at)
-            .where(schedules.c.id.in_(self._database.texts_in("ids")))
-            .order_by(schedules.c.id)
-        )
-        return self._database.locked(query, schedules, skip=not wait)
-
-    def _moving(self) -> Update:
-        moved = self._moved.columns
-        values = {name: moved[name] for name in _MOVED if name != "id"}
-        return update(self._schedules).where(self._schedules.c.id == moved["id"]).values(values)
+    def _moving(self, *, wait: bool) -> Update:
+        schedules, moved = self._schedules, self._moved.columns
+        as_it_was = [schedules.c.id == moved["id"]]
+        as_it_was += [schedules.c[name] == moved[f"was_{name}"] for name in _WAS]
+        values = {name: moved[name] for name in _MOVED}
+        if not self._database.has_lateral:  # nor are there locks
+            move = update(schedules).where(*as_it_was).values(values)
+            return move.returning(schedules.c.id)
+        # Locked in the order of their ids, so that two who lock the same do so in the same order;
+        # then written by where they are.
+        place = self._database.place(schedules)
+        named = [value.label(name) for name, value in values.items()]
+        found = select(place.label("place"), *named).where(*as_it_was).order_by(schedules.c.id)
+        held = self._database.locked(found, schedules, skip=not wait).cte("held")
+        move = update(schedules).values({name: held.c[name] for name in _MOVED})
+        return move.where(place == held.c.place).returning(schedules.c.id)
 
     def _making(self) -> ClauseElement:
         values: dict[str, ColumnElement[Any]] = {
@@ -194,17 +191,6 @@ class Expanding:
             .on_conflict_do_nothing()
         )
         return insert
-
-
-def _values(after: Schedule) -> tuple[Any, ...]:
-    """What is written of a schedule that moved on, in the order of _MOVED."""
-    values: tuple[Any, ...] = _moved(after)
-    if after.open_skip is None:
-        return values
-    return tuple(
-        json_skip(after.open_skip) if name == "open_skip" else value
-        for name, value in zip(_MOVED, values, strict=True)
-    )
 
 
 def _is_copied(job: Job, schedule: Schedule) -> bool:
