@@ -148,13 +148,16 @@ class Expanding:
 
     def make(self, connection: Connection, expansions: Sequence[Expansion]) -> list[Job]:
         """Make the jobs of schedules that moved on; those that are left to be written whole."""
-        made = [(job, each.before) for each in expansions for job in each.jobs]
-        copied = [job for job, schedule in made if _is_copied(job, schedule)]
+        copied: list[Job] = []
+        left: list[Job] = []
+        for each in expansions:
+            for job in each.jobs:
+                (copied if _is_copied(job, each.before) else left).append(job)
         if copied:
             hand = Within(connection)
             self._make = self._make or Prepared(self._making(), hand.dialect)
             hand.run(self._make, self._made.parameters(map(_made, copied)))
-        return [job for job, schedule in made if not _is_copied(job, schedule)]
+        return left
 
     # --- statements ------------------------------------------------------------------------
 
