@@ -7,6 +7,7 @@ goes to the database, and no more: what the job has from its schedule is copied 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from itertools import compress
 from operator import attrgetter
 from typing import Any
 
@@ -15,9 +16,9 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    Insert,
     Integer,
     String,
-    Update,
     literal_column,
     select,
     update,
@@ -51,7 +52,6 @@ _WAS = ("revision", "cursor_at")
 """What a schedule is still to have, so that it is moved on."""
 
 _MADE = (
-    "schedule_id",
     "id",
     "created_at",
     "scheduled_at",
@@ -62,7 +62,7 @@ _MADE = (
     "missed_before",
     "serial",
 )
-"""What a row says of the job of a schedule."""
+"""What is new of a job of a schedule."""
 
 _COPIED = {
     "name": "job_name",
@@ -80,6 +80,9 @@ _moved = attrgetter(
     "before.id", *(f"before.{name}" for name in _WAS), *(f"after.{name}" for name in _MOVED)
 )
 _made = attrgetter(*_MADE)
+_OF_JOB = tuple(f"job_{name}" for name in _MADE)
+_STAYS = (None,) * (len(_WAS) + len(_MOVED))
+_NO_JOB = (None,) * len(_MADE)
 _of_job = attrgetter("schedule_id", *_COPIED)
 _of_schedule = attrgetter("id", *_COPIED.values())
 
@@ -100,21 +103,24 @@ _fresh = tuple(_FRESH.values())
 
 
 class Expanding:
-    """On the tables of one database, which reads JSON."""
+    """On the tables of one database, which reads JSON.
+
+    A record is of one schedule, and of a job of it: the first, which most have and no other.
+    """
 
     def __init__(self, database: OnConflict, tables: Tables) -> None:
         self._database = database
         self._schedules = schedules = tables.schedules
-        self._jobs = tables.jobs
+        self._jobs = jobs = tables.jobs
         columns = [
             schedules.c.id,
             *(Column(f"was_{name}", schedules.c[name].type) for name in _WAS),
             *(schedules.c[name] for name in _MOVED),
+            *(Column(f"job_{name}", jobs.c[name].type) for name in _MADE),
         ]
-        self._moved = Records(
+        self._records = Records(
             database, "moved", columns, json=lambda skip: to_json(json_skip(skip))
         )
-        self._made = Records(database, "made", [self._jobs.c[name] for name in _MADE])
         self._moves: dict[bool, Prepared] = {}
         self._busy: Prepared | None = None
         self._make: Prepared | None = None
@@ -131,69 +137,90 @@ class Expanding:
         ids = to_json([storable(each) for each in schedule_ids])
         return [row[0] for row in Within(connection).run(self._busy, {"ids": ids})]
 
-    def move(
+    def record(
         self, connection: Connection, expansions: Sequence[Expansion], *, wait: bool
-    ) -> list[bool]:
-        """Move on each schedule that is stored as it was, and lock it; whether it was.
+    ) -> tuple[list[bool], list[Job]]:
+        """Move on each schedule that is stored as it was, lock it, and make its jobs.
 
-        Without `wait`, one that another holds stays. The schedules are each once, and none is
-        changed otherwise than by being expanded.
+        Whether each was, and those jobs that are left to be written whole. Without `wait`, a
+        schedule that another holds stays. They are each once, and none is changed otherwise than
+        by being expanded.
         """
         hand = Within(connection)
-        if wait not in self._moves:
+        if wait not in self._moves or self._make is None:
             self._moves[wait] = Prepared(self._moving(wait=wait), hand.dialect)
-        rows = hand.run(self._moves[wait], self._moved.parameters(map(_moved, expansions)))
-        moved = {row[0] for row in rows}
-        return [storable(each.before.id) in moved for each in expansions]
-
-    def make(self, connection: Connection, expansions: Sequence[Expansion]) -> list[Job]:
-        """Make the jobs of schedules that moved on; those that are left to be written whole."""
-        copied: list[Job] = []
-        left: list[Job] = []
-        for each in expansions:
-            for job in each.jobs:
-                (copied if _is_copied(job, each.before) else left).append(job)
+            self._make = Prepared(self._making(), hand.dialect)
+        firsts = [_first(each) for each in expansions]
+        rows: list[tuple[Any, ...]] = [
+            (*_moved(each), *(_NO_JOB if first is None else _made(first)))
+            for each, first in zip(expansions, firsts, strict=True)
+        ]
+        given = self._records.parameters(rows)
+        moved = {row[0] for row in hand.run(self._moves[wait], given)}
+        won = [storable(each.before.id) in moved for each in expansions]
+        if moved and not self._database.writes_within:
+            if not all(won):
+                given = self._records.parameters(list(compress(rows, won)))
+            hand.run(self._make, given)
+        rest = [
+            (job, each.before)
+            for each, first in compress(zip(expansions, firsts, strict=True), won)
+            for job in (each.jobs if first is None else each.jobs[1:])
+        ]
+        copied = [job for job, schedule in rest if _is_copied(job, schedule)]
         if copied:
-            hand = Within(connection)
-            self._make = self._make or Prepared(self._making(), hand.dialect)
-            hand.run(self._make, self._made.parameters(map(_made, copied)))
-        return left
+            rows = [(job.schedule_id, *_STAYS, *_made(job)) for job in copied]
+            hand.run(self._make, self._records.parameters(rows))
+        return won, [job for job, schedule in rest if not _is_copied(job, schedule)]
 
     # --- statements ------------------------------------------------------------------------
 
-    def _moving(self, *, wait: bool) -> Update:
-        schedules, moved = self._schedules, self._moved.columns
+    def _moving(self, *, wait: bool) -> ClauseElement:
+        """Moves schedules on, and makes their jobs where it can; the ids of those that moved."""
+        schedules, moved = self._schedules, self._records.columns
         as_it_was = [schedules.c.id == moved["id"]]
         as_it_was += [schedules.c[name] == moved[f"was_{name}"] for name in _WAS]
-        values = {name: moved[name] for name in _MOVED}
-        if not self._database.has_lateral:  # nor are there locks
-            move = update(schedules).where(*as_it_was).values(values)
-            return move.returning(schedules.c.id)
+        move = update(schedules)
+        if not self._database.writes_within:  # nor are there locks
+            values = {name: moved[name] for name in _MOVED}
+            return move.where(*as_it_was).values(values).returning(schedules.c.id)
         # Locked in the order of their ids, so that two who lock the same do so in the same order;
         # then written by where they are.
         place = self._database.place(schedules)
-        named = [value.label(name) for name, value in values.items()]
-        found = select(place.label("place"), *named).where(*as_it_was).order_by(schedules.c.id)
-        held = self._database.locked(found, schedules, skip=not wait).cte("held")
-        move = update(schedules).values({name: held.c[name] for name in _MOVED})
-        return move.where(place == held.c.place).returning(schedules.c.id)
-
-    def _making(self) -> ClauseElement:
-        values: dict[str, ColumnElement[Any]] = {
-            column: self._schedules.c[each] for column, each in _COPIED.items()
-        }
-        values |= self._made.columns
-        values["status"] = literal_column(f"'{JobStatus.PENDING}'", String)
-        values["retry_count"] = literal_column("0", Integer)
-        of_schedule = self._schedules.c.id == self._made.columns["schedule_id"]
-        made = select(*values.values()).where(of_schedule)
-        insert: ClauseElement = (
-            type(self._database)
-            .insert(self._jobs)
-            .from_select(list(values), made)
-            .on_conflict_do_nothing()
+        found = select(
+            place.label("place"), *(moved[name].label(name) for name in (*_MOVED, *_OF_JOB))
         )
+        ordered = found.where(*as_it_was).order_by(schedules.c.id)
+        held = self._database.locked(ordered, schedules, skip=not wait).cte("held")
+        there = move.where(place == held.c.place).values({name: held.c[name] for name in _MOVED})
+        of_schedule = (schedules.c[name] for name in ("id", *_COPIED.values()))
+        gone = there.returning(*of_schedule, *(held.c[name] for name in _OF_JOB)).cte("gone")
+        return select(gone.c.id).add_cte(self._insert(gone.c, gone.c).cte("made"))
+
+    def _making(self) -> Insert:
+        schedules, moved = self._schedules, self._records.columns
+        return self._insert(schedules.c, moved, schedules.c.id == moved["id"])
+
+    def _insert(self, schedules: Any, records: Any, *where: ColumnElement[bool]) -> Insert:
+        """Inserts the jobs of `records`, each with what it has from its schedule."""
+        values: dict[str, ColumnElement[Any]] = {
+            "schedule_id": schedules["id"],
+            **{column: schedules[each] for column, each in _COPIED.items()},
+            **{name: records[each] for name, each in zip(_MADE, _OF_JOB, strict=True)},
+            "status": literal_column(f"'{JobStatus.PENDING}'", String),
+            "retry_count": literal_column("0", Integer),
+        }
+        made = select(*values.values()).where(records["job_id"].is_not(None), *where)
+        new = type(self._database).insert(self._jobs).from_select(list(values), made)
+        insert: Insert = new.on_conflict_do_nothing()
         return insert
+
+
+def _first(expansion: Expansion) -> Job | None:
+    """The first job of an expansion, if it is one that its schedule is copied to."""
+    if expansion.jobs and _is_copied(expansion.jobs[0], expansion.before):
+        return expansion.jobs[0]
+    return None
 
 
 def _is_copied(job: Job, schedule: Schedule) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from itertools import compress
 from typing import Any
 
 from sqlalchemy import (
@@ -160,13 +161,12 @@ class ScheduleVerbs:
         self, connection: Connection, expansions: Sequence[Expansion], *, wait: bool
     ) -> list[bool]:
         if self._expanding is not None and _are_plain(expansions):
-            won = self._expanding.move(connection, expansions, wait=wait)
-            written = _those(expansions, won)
-            jobs = self._expanding.make(connection, written)
+            won, jobs = self._expanding.record(connection, expansions, wait=wait)
+            written = list(compress(expansions, won))
         else:
             states = self._locked_states(connection, expansions, wait=wait)
             won = [states.get(each.before.id) == _state(each.before) for each in expansions]
-            written = _those(expansions, won)
+            written = list(compress(expansions, won))
             self._move(connection, written)
             jobs = [job for each in written for job in each.jobs]
         self._write(connection, written, jobs)
@@ -277,11 +277,6 @@ def _are_plain(expansions: Sequence[Expansion]) -> bool:
     """Whether each is of a schedule of its own, which is not changed otherwise."""
     is_each_once = len({each.before.id for each in expansions}) == len(expansions)
     return is_each_once and all(each.note is None for each in expansions)
-
-
-def _those(expansions: Sequence[Expansion], won: Sequence[bool]) -> list[Expansion]:
-    """The expansions that were won."""
-    return [each for each, is_won in zip(expansions, won, strict=True) if is_won]
 
 
 def _state(schedule: Schedule) -> tuple[int, datetime]:
