@@ -13,10 +13,10 @@ import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from scheduler import lifecycle
 from scheduler.errors import SchedulerError
@@ -32,6 +32,7 @@ from scheduler.model import (
     ScheduleStatus,
     Skip,
     SkipReason,
+    make,
     replace,
 )
 from scheduler.rules import Rule, jitter_delay, rule_from_json
@@ -198,8 +199,7 @@ def decide(schedule: Schedule, now: datetime, made: Made = NOTHING) -> Expansion
     return _recorded(schedule, window, runs)
 
 
-@dataclass(frozen=True, slots=True)
-class _Window:
+class _Window(NamedTuple):
     """The undecided instants [start, end) of a schedule at `now`, and where they turn."""
 
     schedule_id: str
@@ -232,7 +232,7 @@ class _Window:
 
     def prolonged(self) -> _Window:
         """This window up to the last that has a job: it was past before the clock was set back."""
-        return replace(self, end=max([self.end, *(at + TICK for at in self.ahead[-1:])]))
+        return self._replace(end=max([self.end, *(at + TICK for at in self.ahead[-1:])]))
 
     def runs(self, *ends: tuple[SkipReason, datetime]) -> list[Skip]:
         """One run for each (reason, until): from where the last ended, if anything is in it."""
@@ -268,7 +268,7 @@ def _decided(schedule: Schedule, window: _Window, unfinished: Sequence[Job]) -> 
     """The five steps for an active schedule."""
     on_time = _on_time(window)
     if len(on_time) > MOST_AT_ONCE:  # a long grace after a long outage: the rest at the next look
-        window = replace(window, end=on_time.pop())
+        window = window._replace(end=on_time.pop())
     is_late = window.start < window.missed_until
     chosen = _caught_up(schedule, window, bool(on_time)) + on_time if is_late else on_time
     dropped_until = chosen[0] if chosen else window.missed_until
@@ -290,8 +290,8 @@ def _decided(schedule: Schedule, window: _Window, unfinished: Sequence[Job]) -> 
             runs.append(window.run(reason, run[0], run[-1], count))
     runs.sort(key=lambda skip: skip.first_at)
     if has_job and window.end > window.now:
-        later = replace(window.prolonged(), start=window.end)
-        window = replace(window, end=later.end)
+        later = window.prolonged()._replace(start=window.end)
+        window = window._replace(end=later.end)
         runs += later.runs((SkipReason.PAUSED, later.end))
     return _recorded(schedule, window, runs, kept, has_job, cancelled)
 
@@ -438,22 +438,28 @@ def occurrence_job(
 
     Its id is the same whoever makes it, unless `job_id` is another.
     """
-    return Job(
-        id=job_id or occurrence_id(schedule.id, occurrence_at),
-        name=schedule.job_name,
-        data=schedule.data if data is None else data,
-        created_at=now,
-        scheduled_at=scheduled_at or now,
-        queue=schedule.queue,
-        priority=schedule.priority,
-        max_retries=schedule.max_retries,
-        timeout=schedule.timeout,
-        concurrency_key=schedule.concurrency_key,
-        repeat=schedule.rule,
-        schedule_id=schedule.id,
-        occurrence_at=occurrence_at,
+    values = {
+        **_NEW,
+        "id": job_id or occurrence_id(schedule.id, occurrence_at),
+        "name": schedule.job_name,
+        "data": schedule.data if data is None else data,
+        "created_at": now,
+        "scheduled_at": scheduled_at or now,
+        "queue": schedule.queue,
+        "priority": schedule.priority,
+        "max_retries": schedule.max_retries,
+        "timeout": schedule.timeout,
+        "concurrency_key": schedule.concurrency_key,
+        "repeat": schedule.rule,
+        "schedule_id": schedule.id,
+        "occurrence_at": occurrence_at,
         **given,
-    )
+    }
+    return make(Job, values.values())
+
+
+_NEW = {each.name: each.default for each in fields(Job)}
+"""What a job is unless something else is said, in the order of its fields."""
 
 
 def _broken(schedule: Schedule, error: str, now: datetime) -> Schedule:

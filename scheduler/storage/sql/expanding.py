@@ -7,17 +7,18 @@ goes to the database, and no more: what the job has from its schedule is copied 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from itertools import compress
 from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import (
     ClauseElement,
+    Column,
     ColumnElement,
     Connection,
+    Insert,
     Integer,
-    Select,
     String,
-    Update,
     literal_column,
     select,
     update,
@@ -29,13 +30,12 @@ from scheduler.model import Job, JobStatus, Schedule
 from scheduler.storage.sql.dialects.on_conflict import OnConflict
 from scheduler.storage.sql.driver import Prepared, Within
 from scheduler.storage.sql.records import Records
-from scheduler.storage.sql.rows import converted, json_skip
+from scheduler.storage.sql.rows import json_skip
 from scheduler.storage.sql.tables import Tables
 from scheduler.storage.sql.types import to_json
 from scheduler.storage.sql.wanted import UNFINISHED
 
 _MOVED = (
-    "id",
     "cursor_at",
     "next_at",
     "status",
@@ -46,10 +46,12 @@ _MOVED = (
     "revision",
     "updated_at",
 )
-"""What a row says of a schedule that moves on."""
+"""What is written of a schedule that moves on."""
+
+_WAS = ("revision", "cursor_at")
+"""What a schedule is still to have, so that it is moved on."""
 
 _MADE = (
-    "schedule_id",
     "id",
     "created_at",
     "scheduled_at",
@@ -60,7 +62,7 @@ _MADE = (
     "missed_before",
     "serial",
 )
-"""What a row says of the job of a schedule."""
+"""What is new of a job of a schedule."""
 
 _COPIED = {
     "name": "job_name",
@@ -74,8 +76,13 @@ _COPIED = {
 }
 """What a job has from its schedule: its columns, and those of the schedule."""
 
-_moved = attrgetter(*_MOVED)
+_moved = attrgetter(
+    "before.id", *(f"before.{name}" for name in _WAS), *(f"after.{name}" for name in _MOVED)
+)
 _made = attrgetter(*_MADE)
+_OF_JOB = tuple(f"job_{name}" for name in _MADE)
+_STAYS = (None,) * (len(_WAS) + len(_MOVED))
+_NO_JOB = (None,) * len(_MADE)
 _of_job = attrgetter("schedule_id", *_COPIED)
 _of_schedule = attrgetter("id", *_COPIED.values())
 
@@ -96,40 +103,27 @@ _fresh = tuple(_FRESH.values())
 
 
 class Expanding:
-    """On the tables of one database, which reads JSON."""
+    """On the tables of one database, which reads JSON.
+
+    A record is of one schedule, and of a job of it: the first, which most have and no other.
+    """
 
     def __init__(self, database: OnConflict, tables: Tables) -> None:
         self._database = database
-        self._schedules = tables.schedules
-        self._jobs = tables.jobs
-        self._moved = Records(database, "moved", [self._schedules.c[name] for name in _MOVED])
-        self._made = Records(database, "made", [self._jobs.c[name] for name in _MADE])
-        self._holds: dict[bool, Prepared] = {}
-        self._busy: Prepared | None = None
-        self._move: Prepared | None = None
-        self._make: Prepared | None = None
-
-    def holds(
-        self, connection: Connection, schedules: Sequence[Schedule], *, wait: bool
-    ) -> list[bool]:
-        """Whether each is stored as it is here, and locked now; without `wait`, if nobody has it.
-
-        Its lock is held until the transaction ends.
-        """
-        if wait not in self._holds:
-            self._holds[wait] = Prepared(self._holding(wait=wait), connection.dialect)
-        ids = [storable(each.id) for each in schedules]
-        rows = Within(connection).run(self._holds[wait], {"ids": to_json(ids)})
-        cursors = self._read_cursors([row[2] for row in rows])
-        stored = {row[0]: (row[1], cursor) for row, cursor in zip(rows, cursors, strict=True)}
-        return [
-            stored.get(schedule_id) == (each.revision, each.cursor_at)
-            for schedule_id, each in zip(ids, schedules, strict=True)
+        self._schedules = schedules = tables.schedules
+        self._jobs = jobs = tables.jobs
+        columns = [
+            schedules.c.id,
+            *(Column(f"was_{name}", schedules.c[name].type) for name in _WAS),
+            *(schedules.c[name] for name in _MOVED),
+            *(Column(f"job_{name}", jobs.c[name].type) for name in _MADE),
         ]
-
-    def _read_cursors(self, stored: Sequence[Any]) -> Sequence[Any]:
-        convert = self._database.from_driver(self._schedules.c.cursor_at)
-        return stored if convert is None or not stored else converted(stored, convert)
+        self._records = Records(
+            database, "moved", columns, json=lambda skip: to_json(json_skip(skip))
+        )
+        self._moves: dict[bool, Prepared] = {}
+        self._busy: Prepared | None = None
+        self._make: Prepared | None = None
 
     def busy(self, connection: Connection, schedule_ids: Collection[str]) -> list[str]:
         """Those of these schedules that have unfinished jobs."""
@@ -143,68 +137,90 @@ class Expanding:
         ids = to_json([storable(each) for each in schedule_ids])
         return [row[0] for row in Within(connection).run(self._busy, {"ids": ids})]
 
-    def write(self, connection: Connection, expansions: Sequence[Expansion]) -> list[Job]:
-        """Move the schedules on and make their jobs; the jobs that are left to be written whole.
+    def record(
+        self, connection: Connection, expansions: Sequence[Expansion], *, wait: bool
+    ) -> tuple[list[bool], list[Job]]:
+        """Move on each schedule that is stored as it was, lock it, and make its jobs.
 
-        The schedules are held, each once, and none is changed otherwise than by being expanded.
+        Whether each was, and those jobs that are left to be written whole. Without `wait`, a
+        schedule that another holds stays. They are each once, and none is changed otherwise than
+        by being expanded.
         """
-        if not expansions:
-            return []
         hand = Within(connection)
-        if self._move is None or self._make is None:
-            self._move = Prepared(self._moving(), hand.dialect)
+        if wait not in self._moves or self._make is None:
+            self._moves[wait] = Prepared(self._moving(wait=wait), hand.dialect)
             self._make = Prepared(self._making(), hand.dialect)
-        hand.run(self._move, self._moved.parameters(_values(each.after) for each in expansions))
-        made = [(job, each.before) for each in expansions for job in each.jobs]
-        copied = [job for job, schedule in made if _is_copied(job, schedule)]
+        firsts = [_first(each) for each in expansions]
+        rows: list[tuple[Any, ...]] = [
+            (*_moved(each), *(_NO_JOB if first is None else _made(first)))
+            for each, first in zip(expansions, firsts, strict=True)
+        ]
+        given = self._records.parameters(rows)
+        moved = {row[0] for row in hand.run(self._moves[wait], given)}
+        won = [storable(each.before.id) in moved for each in expansions]
+        if moved and not self._database.writes_within:
+            if not all(won):
+                given = self._records.parameters(list(compress(rows, won)))
+            hand.run(self._make, given)
+        rest = [
+            (job, each.before)
+            for each, first in compress(zip(expansions, firsts, strict=True), won)
+            for job in (each.jobs if first is None else each.jobs[1:])
+        ]
+        copied = [job for job, schedule in rest if _is_copied(job, schedule)]
         if copied:
-            hand.run(self._make, self._made.parameters(map(_made, copied)))
-        return [job for job, schedule in made if not _is_copied(job, schedule)]
+            rows = [(job.schedule_id, *_STAYS, *_made(job)) for job in copied]
+            hand.run(self._make, self._records.parameters(rows))
+        return won, [job for job, schedule in rest if not _is_copied(job, schedule)]
 
     # --- statements ------------------------------------------------------------------------
 
-    def _holding(self, *, wait: bool) -> Select[Any]:
-        """In the order of their ids, so that two who lock the same do so in the same order."""
-        schedules = self._schedules
-        query = (
-            select(schedules.c.id, schedules.c.revision, schedules.c.cursor_at)
-            .where(schedules.c.id.in_(self._database.texts_in("ids")))
-            .order_by(schedules.c.id)
+    def _moving(self, *, wait: bool) -> ClauseElement:
+        """Moves schedules on, and makes their jobs where it can; the ids of those that moved."""
+        schedules, moved = self._schedules, self._records.columns
+        as_it_was = [schedules.c.id == moved["id"]]
+        as_it_was += [schedules.c[name] == moved[f"was_{name}"] for name in _WAS]
+        move = update(schedules)
+        if not self._database.writes_within:  # nor are there locks
+            values = {name: moved[name] for name in _MOVED}
+            return move.where(*as_it_was).values(values).returning(schedules.c.id)
+        # Locked in the order of their ids, so that two who lock the same do so in the same order;
+        # then written by where they are.
+        place = self._database.place(schedules)
+        found = select(
+            place.label("place"), *(moved[name].label(name) for name in (*_MOVED, *_OF_JOB))
         )
-        return self._database.locked(query, schedules, skip=not wait)
+        ordered = found.where(*as_it_was).order_by(schedules.c.id)
+        held = self._database.locked(ordered, schedules, skip=not wait).cte("held")
+        there = move.where(place == held.c.place).values({name: held.c[name] for name in _MOVED})
+        of_schedule = (schedules.c[name] for name in ("id", *_COPIED.values()))
+        gone = there.returning(*of_schedule, *(held.c[name] for name in _OF_JOB)).cte("gone")
+        return select(gone.c.id).add_cte(self._insert(gone.c, gone.c).cte("made"))
 
-    def _moving(self) -> Update:
-        moved = self._moved.columns
-        values = {name: moved[name] for name in _MOVED if name != "id"}
-        return update(self._schedules).where(self._schedules.c.id == moved["id"]).values(values)
+    def _making(self) -> Insert:
+        schedules, moved = self._schedules, self._records.columns
+        return self._insert(schedules.c, moved, schedules.c.id == moved["id"])
 
-    def _making(self) -> ClauseElement:
+    def _insert(self, schedules: Any, records: Any, *where: ColumnElement[bool]) -> Insert:
+        """Inserts the jobs of `records`, each with what it has from its schedule."""
         values: dict[str, ColumnElement[Any]] = {
-            column: self._schedules.c[each] for column, each in _COPIED.items()
+            "schedule_id": schedules["id"],
+            **{column: schedules[each] for column, each in _COPIED.items()},
+            **{name: records[each] for name, each in zip(_MADE, _OF_JOB, strict=True)},
+            "status": literal_column(f"'{JobStatus.PENDING}'", String),
+            "retry_count": literal_column("0", Integer),
         }
-        values |= self._made.columns
-        values["status"] = literal_column(f"'{JobStatus.PENDING}'", String)
-        values["retry_count"] = literal_column("0", Integer)
-        of_schedule = self._schedules.c.id == self._made.columns["schedule_id"]
-        made = select(*values.values()).where(of_schedule)
-        insert: ClauseElement = (
-            type(self._database)
-            .insert(self._jobs)
-            .from_select(list(values), made)
-            .on_conflict_do_nothing()
-        )
+        made = select(*values.values()).where(records["job_id"].is_not(None), *where)
+        new = type(self._database).insert(self._jobs).from_select(list(values), made)
+        insert: Insert = new.on_conflict_do_nothing()
         return insert
 
 
-def _values(after: Schedule) -> tuple[Any, ...]:
-    """What is written of a schedule that moved on, in the order of _MOVED."""
-    values: tuple[Any, ...] = _moved(after)
-    if after.open_skip is None:
-        return values
-    return tuple(
-        json_skip(after.open_skip) if name == "open_skip" else value
-        for name, value in zip(_MOVED, values, strict=True)
-    )
+def _first(expansion: Expansion) -> Job | None:
+    """The first job of an expansion, if it is one that its schedule is copied to."""
+    if expansion.jobs and _is_copied(expansion.jobs[0], expansion.before):
+        return expansion.jobs[0]
+    return None
 
 
 def _is_copied(job: Job, schedule: Schedule) -> bool:

@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Column, Connection, Dialect, RowMapping, Select, Table, select
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import Column, Connection, RowMapping, Select, Table, select
 
 from scheduler.model import (
     Action,
@@ -169,27 +168,20 @@ class ScheduleReader:
     """
 
     def __init__(self, database: Database, schedules: Table) -> None:
-        self._table = schedules
-        self._reads: list[Convert | None] = []
-        self._is_raw = isinstance(database, OnConflict)
+        self._reads: list[Convert | None] | None = None
         self.query: Select[Any] = select(schedules)
         if isinstance(database, OnConflict):
-            raw = (database.unread(schedules.c[name]) for name in SCHEDULE_COLUMNS)
-            self.query = select(*raw)
+            columns = [schedules.c[name] for name in SCHEDULE_COLUMNS]
+            self._reads = [_read(database, column) for column in columns]
+            self.query = select(*map(database.unread, columns))
 
     def read(
         self, connection: Connection, query: Select[Any], values: Mapping[str, Any] | None = None
     ) -> list[Schedule]:
         """What `query`, made of the one above, finds."""
         result = connection.execute(query, values)
-        if not self._is_raw:
+        if self._reads is None:
             return [row_schedule(row) for row in result.mappings()]
-        if not self._reads:
-            described = zip(SCHEDULE_COLUMNS, result.cursor.description, strict=True)
-            self._reads = [
-                _read(name, self._table.c[name].type, connection.dialect, each[1])
-                for name, each in described
-            ]
         rows = result.all()
         if not rows:
             return []
@@ -203,30 +195,23 @@ class ScheduleReader:
         )
 
 
-def _read(name: str, kind: TypeEngine[Any], dialect: Dialect, code: object) -> Convert | None:
+def _read(database: Database, column: Column[Any]) -> Convert | None:
     """What makes a field of a schedule of what the driver returns; None if it is that."""
-    processor: Convert | None = json.loads
-    if not isinstance(kind, Json):
-        processor = kind.dialect_impl(dialect).result_processor(dialect, code)
-    made = _SCHEDULE_KINDS.get(name)
-    if made is None or processor is None:
-        return made or processor
-    return lambda stored: made(processor(stored))
+    is_json = isinstance(column.type, Json)
+    read = json.loads if is_json else database.from_driver(column)
+    made = _SCHEDULE_KINDS.get(column.name)
+    if made is None or read is None:
+        return made or read
+    return lambda stored: made(read(stored))
 
 
 def _each(convert: Convert, column: Sequence[Any]) -> Sequence[Any]:
     """`convert` of each that is not NULL; equal texts and numbers are converted once."""
     kinds = set(map(type, column)) - {type(None)}
-    if not kinds:
-        return column
-    if kinds == {datetime}:
-        return [
-            at if at is None else at.astimezone(UTC) if at.tzinfo else convert(at) for at in column
-        ]
     if kinds in _ALIKE:
         known = {value: None if value is None else convert(value) for value in set(column)}
         return [known[value] for value in column]
-    return [None if value is None else convert(value) for value in column]
+    return converted(column, convert)
 
 
 _ALIKE: tuple[set[type], ...] = ({str}, {float})

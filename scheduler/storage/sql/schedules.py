@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from itertools import compress
 from typing import Any
 
 from sqlalchemy import (
@@ -24,7 +25,7 @@ from sqlalchemy import (
 from scheduler import faults
 from scheduler.errors import StaleSchedule
 from scheduler.expansion import Expansion
-from scheduler.model import Declaration, Note, Schedule, Skip
+from scheduler.model import Declaration, Job, Note, Schedule, Skip
 from scheduler.storage.sql.dialects import Database
 from scheduler.storage.sql.dialects.on_conflict import OnConflict
 from scheduler.storage.sql.driver import Within
@@ -159,15 +160,16 @@ class ScheduleVerbs:
     def record(
         self, connection: Connection, expansions: Sequence[Expansion], *, wait: bool
     ) -> list[bool]:
-        if self._expanding is not None:
-            before = [each.before for each in expansions]
-            won = self._expanding.holds(connection, before, wait=wait)
+        if self._expanding is not None and _are_plain(expansions):
+            won, jobs = self._expanding.record(connection, expansions, wait=wait)
+            written = list(compress(expansions, won))
         else:
             states = self._locked_states(connection, expansions, wait=wait)
             won = [states.get(each.before.id) == _state(each.before) for each in expansions]
-        self._write(
-            connection, [each for each, is_won in zip(expansions, won, strict=True) if is_won]
-        )
+            written = list(compress(expansions, won))
+            self._move(connection, written)
+            jobs = [job for each in written for job in each.jobs]
+        self._write(connection, written, jobs)
         faults.point("sql.record.written")
         return won
 
@@ -227,19 +229,20 @@ class ScheduleVerbs:
             for row in connection.execute(locked.where(schedules.c.id.in_(part)))
         }
 
-    def _write(self, connection: Connection, expansions: Sequence[Expansion]) -> None:
-        """Each kind of row in one statement; an empty list is none."""
-        jobs = [job for each in expansions for job in each.jobs]
-        moving = [each for each in expansions if each.note is None]
-        if jobs:
-            self._database.announce(connection)
-        if self._expanding is not None and _is_each_once(moving):
-            jobs = self._expanding.write(connection, moving)
-            jobs += [job for each in expansions if each.note for job in each.jobs]
-            moving = []
-        moved = [_moved(each, _EXPANDED) for each in moving]
+    def _move(self, connection: Connection, expansions: Sequence[Expansion]) -> None:
+        """Write the schedules, which are locked, as they are after these expansions."""
         columns = self._schedules.columns.keys()
+        moved = [_moved(each, _EXPANDED) for each in expansions if each.note is None]
         changed = [_moved(each, columns) for each in expansions if each.note]
+        for rows in (moved, changed):
+            if rows:
+                connection.execute(self._expand, rows)
+
+    def _write(
+        self, connection: Connection, expansions: Sequence[Expansion], jobs: Sequence[Job]
+    ) -> None:
+        """What else was expanded, `jobs` too: each kind of row in one statement; none of none."""
+        tables = self._tables
         cancelled = [
             {
                 "cancelled_id": before.id,
@@ -249,20 +252,16 @@ class ScheduleVerbs:
             for each in expansions
             for before, after in each.cancelled
         ]
-        for statement, rows in (
-            (self._expand, moved),
-            (self._expand, changed),
-            (self._cancel, cancelled),
-        ):
-            if rows:
-                connection.execute(statement, rows)
-        tables = self._tables
+        if cancelled:
+            connection.execute(self._cancel, cancelled)
         if skips := [skip_row(skip) for each in expansions for skip in each.skips]:
             self._database.insert_or_replace(connection, tables.skips, skips)
         if notes := [note_row(each.note) for each in expansions if each.note]:
             self._database.insert_new(connection, tables.notes, notes)
         if jobs:
             self._database.insert_new(connection, tables.jobs, [job_row(job) for job in jobs])
+        if any(each.jobs for each in expansions):
+            self._database.announce(connection)
         if removed := [each.before.id for each in expansions if each.removes]:
             self._remove(connection, removed)
 
@@ -274,9 +273,10 @@ class ScheduleVerbs:
                 connection.execute(delete(table).where(table.c.schedule_id.in_(part)))
 
 
-def _is_each_once(expansions: Sequence[Expansion]) -> bool:
-    """Whether no two are of one schedule, of which then only the first holds."""
-    return len({each.before.id for each in expansions}) == len(expansions)
+def _are_plain(expansions: Sequence[Expansion]) -> bool:
+    """Whether each is of a schedule of its own, which is not changed otherwise."""
+    is_each_once = len({each.before.id for each in expansions}) == len(expansions)
+    return is_each_once and all(each.note is None for each in expansions)
 
 
 def _state(schedule: Schedule) -> tuple[int, datetime]:

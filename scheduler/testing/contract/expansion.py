@@ -67,14 +67,17 @@ class ExpansionLaws:
         assert storage.list_skips(edited.id) == []
 
     def test_expansions_of_one_call_stand_for_themselves(self, storage: JobStorage) -> None:
-        """One that came second does not keep the others from being written."""
-        stale, fresh = a_schedule("a"), a_schedule("b")
+        """One that came second does not keep the others from being written, and makes no job."""
+        stale, fresh = (a_schedule(name, catch_up=CatchUp.ALL) for name in ("a", "b"))
         storage.save_schedule(stale)
         storage.save_schedule(fresh)
         storage.save_schedule(replace(stale, revision=2))
         expansions = [expand(each, NOON + HOUR) for each in (stale, fresh)]
         assert storage.record_expansions(expansions) == [False, True]
         assert storage.get_schedule("b") == expansions[1].after
+        made = expansions[1].jobs
+        assert len(made) == 2
+        assert {job.id for job in storage.list_jobs()} == {job.id for job in made}
 
     def test_a_failed_expansion_leaves_nothing(self, storage: JobStorage) -> None:
         """Not the cursor without the jobs, and not the jobs of a neighbour without theirs."""

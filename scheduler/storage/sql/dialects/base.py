@@ -88,6 +88,8 @@ class Database(ABC):
     """Whether an UPDATE can return the rows it wrote."""
     has_lateral: ClassVar[bool] = False
     """Whether a query can be made for each row of another, within one statement."""
+    writes_within: ClassVar[bool] = False
+    """Whether the WITH of a statement can write, too."""
     is_driven: ClassVar[bool] = False
     """Whether the hot verbs are statements of the driver's: see `alone`, `among` and `records`."""
     inserts_singly: ClassVar[bool] = False

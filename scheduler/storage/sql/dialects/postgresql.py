@@ -101,6 +101,7 @@ class PostgreSQL(OnConflict):
     insert = insert
     clock = "clock_timestamp()"
     has_lateral = True
+    writes_within = True
     is_driven = True
 
     def connect(self, *, most_beyond: int = MOST_BEYOND) -> Engine:
