@@ -29,11 +29,11 @@ from scheduler.storage.sql.dialects import Database
 from scheduler.storage.sql.dialects.on_conflict import OnConflict
 from scheduler.storage.sql.driver import Within
 from scheduler.storage.sql.expanding import Expanding
+from scheduler.storage.sql.insertion import Insertion
 from scheduler.storage.sql.parts import parts, slices
-from scheduler.storage.sql.records import Insertion
 from scheduler.storage.sql.rows import (
-    NOTE_COLUMNS,
-    SCHEDULE_COLUMNS,
+    NOTE_VALUES,
+    SCHEDULE_VALUES,
     ScheduleReader,
     declaration_row,
     job_row,
@@ -72,8 +72,8 @@ class ScheduleVerbs:
         self._expanding: Expanding | None = None
         if isinstance(database, OnConflict):
             self._expanding = Expanding(database, tables)
-        self._new = Insertion(database, schedules, SCHEDULE_COLUMNS)
-        self._new_notes = Insertion(database, tables.notes, NOTE_COLUMNS)
+        self._new = Insertion(database, schedules, SCHEDULE_VALUES)
+        self._new_notes = Insertion(database, tables.notes, NOTE_VALUES)
         # A literal, not a parameter: a partial index serves only what the planner can read.
         live = [literal_column("'active'", String), literal_column("'paused'", String)]
         self._live = schedules.c.status.in_(live)
@@ -113,9 +113,9 @@ class ScheduleVerbs:
         """Insert these, which are new."""
         if self._database.is_driven:
             hand = Within(connection)
-            self._new.run(hand, [tuple(schedule_row(each).values()) for each in schedules])
+            self._new.load(hand, schedules)
             if notes:
-                self._new_notes.run(hand, [tuple(note_row(each).values()) for each in notes])
+                self._new_notes.load(hand, notes)
             return
         for some in slices(schedules):
             connection.execute(insert(self._schedules), [schedule_row(each) for each in some])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from time import sleep
@@ -40,9 +40,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from scheduler.lifecycle import storable
-from scheduler.storage.sql.dialects.base import MOST_BEYOND, same_as
+from scheduler.storage.sql.dialects.base import MOST_BEYOND, same_as, target
 from scheduler.storage.sql.dialects.on_conflict import OnConflict
-from scheduler.storage.sql.driver import Hand, alone
+from scheduler.storage.sql.driver import Hand, Within, alone
 from scheduler.storage.sql.types import Json, Seconds, UtcDateTime, to_json
 
 BUSY_SECONDS = 30
@@ -67,7 +67,6 @@ class SQLite(OnConflict):
     embedded = True
     is_driven = True
     json = staticmethod(_to_json)
-    inserts_singly = True  # of an INSERT … SELECT, it keeps what it would need to undo it
 
     def connect(self, *, most_beyond: int = MOST_BEYOND) -> Engine:
         # An in-memory database lives and dies with its one connection; threads take turns on it.
@@ -124,6 +123,12 @@ class SQLite(OnConflict):
     def instant(self, at: datetime) -> str:
         moment = at if at.tzinfo is UTC else at.astimezone(UTC)
         return moment.isoformat(" ", "microseconds")[:26]
+
+    def load(self, hand: Within, table: Table, columns: Mapping[str, Sequence[Any]]) -> None:
+        # One by one: of an INSERT … SELECT, SQLite keeps what it would need to undo it.
+        into, places = target(hand.dialect, table, columns), ", ".join("?" for _ in columns)
+        rows = zip(*columns.values(), strict=True)
+        hand.run_each(f"INSERT INTO {into} VALUES ({places})", rows)  # noqa: S608 - of names
 
     def from_driver(self, column: Column[Any]) -> Callable[[Any], Any] | None:
         match column.type:
