@@ -134,12 +134,25 @@ class ScheduleVerbs:
     def named(
         self, connection: Connection, names: Collection[str], *, declared: bool
     ) -> list[Schedule]:
-        schedules, query = self._schedules, self._reader.query
-        queries = [query.where(schedules.c.module.is_not(None))] if declared else []
-        queries += [query.where(schedules.c.name.in_(part)) for part in parts(set(names))]
-        found = (each for query in queries for each in self._reader.read(connection, query))
+        found: list[Schedule] = []
+        if declared:
+            of_code = self._schedules.c.module.is_not(None)
+            found += self._reader.read(connection, self._reader.query.where(of_code))
+        found += self._of_names(connection, names)
         by_name = {schedule.name: schedule for schedule in found}
         return [by_name[name] for name in sorted(by_name)]  # the database's order varies
+
+    def _of_names(self, connection: Connection, names: Collection[str]) -> list[Schedule]:
+        name, query = self._schedules.c.name, self._reader.query
+        if self._database.is_driven:
+            given = {"names": self._database.listed(names)}
+            among = self._database.among(name, "names")
+            return self._reader.read(connection, query.where(among), given)
+        return [
+            schedule
+            for part in parts(set(names))
+            for schedule in self._reader.read(connection, query.where(name.in_(part)))
+        ]
 
     def delete(self, connection: Connection, name: str) -> bool:
         query = select(self._schedules.c.id).where(self._schedules.c.name == name)
