@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import secrets
 import threading
 from datetime import UTC, datetime, timedelta
@@ -32,7 +33,7 @@ class _Sequence:
 
     def next(self, millisecond: int, n: int) -> tuple[int, list[int]]:
         """The millisecond and the tails of the next `n` ids, of which there are some."""
-        steps = unpack(f"{n}I", secrets.token_bytes(4 * n))
+        steps = unpack(f"{n}I", os.urandom(4 * n))
         with self._lock:
             last_millisecond, tail = self._last
             if millisecond > last_millisecond:

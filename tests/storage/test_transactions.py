@@ -95,6 +95,19 @@ def test_jobs_begin_their_callers_transaction(engine: Engine, queue: JobQueue) -
         assert [queue.get_job(job.id) for job in jobs] == jobs
 
 
+def test_a_connection_that_breaks_before_many_jobs_is_told(postgres_database: str) -> None:
+    """The store is unavailable, and the caller's connection knows that it is gone."""
+    with SQLStorage(postgres_database) as storage:
+        storage.upgrade()
+        engine = create_engine(storage._database.url, poolclass=NullPool)
+        with engine.connect() as connection, engine.connect() as other:
+            pid = connection.scalar(text("SELECT pg_backend_pid()"))
+            other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+            with pytest.raises(StorageUnavailable, match="postgresql"):
+                storage.save_jobs_in(connection, [a_job(), a_job()])
+            assert connection.invalidated
+
+
 def test_a_twin_is_refused_in_the_callers_transaction(storage: SQLStorage, engine: Engine) -> None:
     """As in one of our own; what the caller then does with it is the caller's."""
     job = a_job()
