@@ -126,9 +126,12 @@ class SQLite(OnConflict):
 
     def load(self, hand: Within, table: Table, columns: Mapping[str, Sequence[Any]]) -> None:
         # One by one: of an INSERT … SELECT, SQLite keeps what it would need to undo it.
-        into, places = target(hand.dialect, table, columns), ", ".join("?" for _ in columns)
-        rows = zip(*columns.values(), strict=True)
-        hand.run_each(f"INSERT INTO {into} VALUES ({places})", rows)  # noqa: S608 - of names
+        into = target(hand.dialect, table, columns)
+        places = {name: _literal(values) for name, values in columns.items()}
+        given = [columns[name] for name, literal in places.items() if literal is None]
+        said = ", ".join(literal or "?" for literal in places.values())
+        rows = zip(*given, strict=True)
+        hand.run_each(f"INSERT INTO {into} VALUES ({said})", rows)  # noqa: S608 - names, numbers
 
     def from_driver(self, column: Column[Any]) -> Callable[[Any], Any] | None:
         match column.type:
@@ -157,6 +160,13 @@ class SQLite(OnConflict):
 
     def is_conflict(self, error: DBAPIError) -> bool:
         return False  # who is busy waits, and does not undo
+
+
+def _literal(values: Sequence[Any]) -> str | None:
+    """The integer or truth value that all of these are, as it stands in a statement; else None."""
+    first = values[0]
+    is_shared = isinstance(first, int) and values.count(first) == len(values)
+    return str(int(first)) if is_shared else None
 
 
 _read_instant = datetime.fromisoformat
