@@ -29,6 +29,9 @@ from scheduler.rules import Rule
 _DECLARED = (*DEFINING, "module")
 """The fields that code decides; the others are state."""
 
+_DURATIONS = ("timeout", "grace", "catch_up_window", "jitter")
+"""Those of them that are timedeltas, or None."""
+
 _declared_of = attrgetter(*_DECLARED)
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
@@ -56,7 +59,13 @@ class Change:
     expansion: Expansion | None = None
 
 
-def declare(
+def declare(definition: JobDefinition, rule: Rule, **given: Any) -> Schedule:
+    """The schedule that `begun` makes of the same, as what code declares."""
+    schedule = begun(definition, rule, **given)
+    return replace(schedule, declared=_digest(_said(schedule)))
+
+
+def begun(
     definition: JobDefinition,
     rule: Rule,
     *,
@@ -74,7 +83,7 @@ def declare(
     leaves them open, `data` in place of the definition's.
     """
     values = dict(definition.data if data is None else data)
-    declared = Schedule(
+    schedule = Schedule(
         id=new_id(now),
         name=name,
         job_name=definition.name,
@@ -99,7 +108,7 @@ def declare(
         created_at=now,
         updated_at=now,
     )
-    return begin(replace(declared, declared=_digest(_said(declared))))
+    return begin(schedule)
 
 
 def declaration(
@@ -213,10 +222,10 @@ def _said(schedule: Schedule) -> dict[str, Any]:
     values = dict(zip(_DECLARED, _declared_of(schedule), strict=True))
     if schedule.concurrency_key is None:  # which earlier versions did not have, nor digest
         del values["concurrency_key"]
-    return {
-        name: value.total_seconds() if isinstance(value, timedelta) else value
-        for name, value in values.items()
-    }
+    for name in _DURATIONS:
+        if values[name] is not None:
+            values[name] = values[name].total_seconds()
+    return values
 
 
 def _digest(value: JsonObject) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -74,6 +74,12 @@ class Events:
         """Emit an event, which is made only if somebody listens."""
         if self._listeners.get(name):
             self.emit(Event(name, at, job, detail))
+
+    def tell_each(self, name: EventName, at: datetime, jobs: Iterable[Job]) -> None:
+        """The same for each of `jobs`."""
+        if self._listeners.get(name):
+            for job in jobs:
+                self.emit(Event(name, at, job))
 
     def emit(self, event: Event) -> None:
         """Tell every listener of this event, in the order they were added."""

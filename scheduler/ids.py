@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import secrets
 import threading
 from datetime import UTC, datetime, timedelta
+from struct import unpack
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -20,20 +22,25 @@ _VERSION_BITS = 62
 
 
 class _Sequence:
-    """The (millisecond, tail) of the last id: a later id is always greater."""
+    """The (millisecond, tail) of the last id: a later id is always greater.
+
+    Of one millisecond there are at least 2**73 tails, of which each id takes at most 2**32.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._last = (0, 0)
 
-    def next(self, millisecond: int) -> tuple[int, int]:
+    def next(self, millisecond: int, n: int) -> tuple[int, list[int]]:
+        """The millisecond and the tails of the next `n` ids, of which there are some."""
+        steps = unpack(f"{n}I", os.urandom(4 * n))
         with self._lock:
-            last_millisecond, last_tail = self._last
+            last_millisecond, tail = self._last
             if millisecond > last_millisecond:
-                self._last = (millisecond, secrets.randbits(_TAIL_BITS - 1))
-            elif last_tail + 1 < 1 << _TAIL_BITS:
-                self._last = (last_millisecond, last_tail + 1 + secrets.randbits(32))
-            return self._last
+                last_millisecond, tail = millisecond, secrets.randbits(_TAIL_BITS - 1)
+            tails = [tail := tail + 1 + step for step in steps]
+            self._last = (last_millisecond, tail)
+            return last_millisecond, tails
 
 
 _sequence = _Sequence()
@@ -41,7 +48,15 @@ _sequence = _Sequence()
 
 def new_id(now: datetime) -> str:
     """A fresh UUIDv7 as text; within this process greater than every one before it."""
-    return _layout(*_sequence.next(_millisecond(now)), version=7)
+    return new_ids(now, 1)[0]
+
+
+def new_ids(now: datetime, n: int) -> list[str]:
+    """The same `n` times, ascending; drawn at once."""
+    if n == 0:
+        return []
+    millisecond, tails = _sequence.next(_millisecond(now), n)
+    return [_layout(millisecond, tail, version=7) for tail in tails]
 
 
 def occurrence_id(schedule_id: str, occurrence_at: datetime) -> str:

@@ -57,6 +57,20 @@ def of_columns(kind: type[Value], columns: Sequence[Sequence[Any]]) -> list[Valu
     return [made_of(row) for row in zip(*columns, strict=True)]
 
 
+def copies(value: Value, /, **columns: Sequence[Any]) -> list[Value]:
+    """A copy of `value`, as `replace` makes one, for each row of the columns of these fields."""
+    kind: Any = type(value)
+    copied = _ways(kind)[0]
+    made: list[Value] = []
+    for row in zip(*columns.values(), strict=True):
+        copy = copied(value)
+        for name, each in zip(columns, row, strict=True):
+            setattr(copy, name, each)
+        copy.__class__ = kind
+        made.append(copy)
+    return made
+
+
 @functools.cache
 def _ways(kind: Any) -> tuple[Callable[[Any], Any], Callable[[Iterable[Any]], Any]]:
     """What copies a value of the dataclass `kind`, to be changed still, and what makes one.

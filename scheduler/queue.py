@@ -24,11 +24,11 @@ from scheduler.events import Event, EventName, Events, Listener
 from scheduler.executor import Executor
 from scheduler.expander import CLOCK_JUMP_PAUSE, ClockWatch, Expander
 from scheduler.handlers import MAX_RESULT_BYTES, HandlerRunner, Runner
-from scheduler.ids import new_id
+from scheduler.ids import new_ids
 from scheduler.jobs import Jobs
 from scheduler.logs import logger
 from scheduler.metronome import Metronome, Tick, within
-from scheduler.model import DEFAULT_QUEUE, Job, JsonObject, Outcome, Schedule, replace
+from scheduler.model import DEFAULT_QUEUE, Job, JsonObject, Outcome, Schedule, copies, replace
 from scheduler.options import check_duration, check_integer, check_name
 from scheduler.polling import Polling
 from scheduler.pruner import Pruner
@@ -252,13 +252,12 @@ class JobQueue:
             given["timeout"] = check_duration("timeout", timeout)
         now = self.clock.now()
         like = self._new_job(definition, now, scheduled_at, given)
-        jobs = [self._filled(definition, like, each) for each in data]
+        jobs = self._filled(definition, like, data)
         if connection is not None:
             self.storage.save_jobs_in(connection, jobs)
             return jobs
         self.storage.save_jobs(jobs)
-        for job in jobs:
-            self._events.tell(EventName.SCHEDULED, now, job)
+        self._events.tell_each(EventName.SCHEDULED, now, jobs)
         self._wake(EXECUTOR)
         return jobs
 
@@ -365,12 +364,18 @@ class JobQueue:
         }
         return Job(**{**fields, **given})
 
-    def _filled(self, definition: JobDefinition, like: Job, data: JsonObject) -> Job:
-        """A new job like that one, with `data`. Raises InvalidData."""
-        definition.signature.check(data)
-        values = dict(data)
-        job_id, key = new_id(like.created_at), definition.key_for(values)
-        return replace(like, id=job_id, data=values, concurrency_key=key)
+    @staticmethod
+    def _filled(definition: JobDefinition, like: Job, data: Iterable[JsonObject]) -> list[Job]:
+        """A new job like that one for each of `data`, with it. Raises InvalidData."""
+        check, key_for = definition.signature.check, definition.key_for
+        values: list[JsonObject] = []
+        keys: list[str | None] = []
+        for each in data:
+            check(each)
+            values.append(dict(each))
+            keys.append(key_for(values[-1]))
+        ids = new_ids(like.created_at, len(values))
+        return copies(like, id=ids, data=values, concurrency_key=keys)
 
     # --- what is there ---------------------------------------------------------------------
 

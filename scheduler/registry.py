@@ -279,7 +279,6 @@ class Registry:
         if definition.concurrency_key is not None:
             _check_key(definition)
         self._definitions[definition.name] = definition
-        self._names |= {definition.name}
         self._limits.pop(definition.name, None)
         if definition.limit is not None:
             self._limits[definition.name] = definition.limit
@@ -302,7 +301,10 @@ class Registry:
 
     @property
     def names(self) -> frozenset[str]:
-        return self._names
+        names = self._names
+        if len(names) < len(self._definitions):  # which only grow
+            names = self._names = frozenset(self._definitions)
+        return names
 
     def retries(self, name: str) -> RetryPolicy:
         """When the jobs of this name are tried again; as usual, where nobody handles them here."""

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any
 
 from scheduler import clock, operations
-from scheduler.declarations import declare
+from scheduler.declarations import begun
 from scheduler.errors import InvalidOption, StaleSchedule, UnknownName
 from scheduler.events import Event, EventName
 from scheduler.expander import made_of, tell
@@ -173,19 +173,19 @@ class Schedules:
         is_open = {key for key in ("queue", "max_retries") if options.get(key) is None}
         said = {key: value for key, value in options.items() if key not in is_open}
         changes = self._checked(definition, {"data": given, **said})
+        values = changes.pop("data")
         parsed = _rule(rule)
-        schedule = declare(
-            replace(definition, **{key: changes[key] for key in changes.keys() - {"data"}}),
+        schedule = begun(
+            replace(definition, **changes) if changes else definition,
             parsed,
             name=check_name("schedule name", name),
-            timezone=self._zone(parsed.to_json(), timezone),
+            timezone=self._zone(parsed.timezone, timezone),
             queue=self._queue,
             max_retries=self._max_retries,
             module=None,
             now=now,
-            data=changes.get("data"),
+            data=values,
         )
-        schedule = replace(schedule, declared=None)
         if schedule.status is ScheduleStatus.COMPLETED:
             schedule = _with_its_last(schedule, allowed=allow_past)
         return schedule
@@ -428,7 +428,9 @@ class Schedules:
             changes |= {"rule": parsed.to_json(), "timezone": parsed.timezone or schedule.timezone}
         if "timezone" in rest:
             key = zone(rest.pop("timezone")).key
-            changes["timezone"] = self._zone(changes.get("rule", schedule.rule), key)
+            changes["timezone"] = self._zone(
+                changes.get("rule", schedule.rule).get("timezone"), key
+            )
         if changes.keys() & {"rule", "timezone"}:
             # Refused here and not when it is expanded: with another zone a rule may be empty.
             series(begin(replace(schedule, **changes)))
@@ -440,14 +442,15 @@ class Schedules:
             changes["concurrency_key"] = definition.key_for(changes["data"])
         return changes
 
-    def _zone(self, rule: Mapping[str, Any], timezone: str | None) -> str:
-        """The zone of a schedule of `rule`: that of the rule, the one given, or the default."""
+    def _zone(self, of_rule: str | None, timezone: str | None) -> str:
+        """The zone of a schedule: that of its rule, the one given, or the default."""
         if timezone is None:
-            return str(rule.get("timezone", self._timezone))
+            return of_rule or self._timezone
         key = zone(timezone).key
-        if rule.get("timezone") not in (None, key):
-            hint = "change it in the rule"
-            raise InvalidOption("timezone", key, f"is not the rule's {rule['timezone']}", hint)
+        if of_rule not in (None, key):
+            raise InvalidOption(
+                "timezone", key, f"is not the rule's {of_rule}", "change it in the rule"
+            )
         return key
 
     def _checked(self, definition: JobDefinition, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -478,7 +481,7 @@ class Schedules:
             name="",
             job_name="",
             rule=rule.to_json(),
-            timezone=self._zone(rule.to_json(), timezone),
+            timezone=self._zone(rule.timezone, timezone),
             anchor_at=now,
             rule_since=now,
             cursor_at=now,

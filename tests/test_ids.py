@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.ids import first_id, new_id, occurrence_id
+from scheduler.ids import first_id, new_id, new_ids, occurrence_id
 from scheduler.testing.values import NOON, SECOND, utc
 
 MILLISECOND = timedelta(milliseconds=1)
@@ -26,6 +26,13 @@ def test_later_ids_are_greater() -> None:
     moments = [NOON + 10 * SECOND] * 500 + [NOON + 11 * SECOND, NOON, NOON + 12 * SECOND]
     ids = [new_id(moment) for moment in moments]
     assert ids == sorted(set(ids))
+
+
+def test_many_ids_are_ascending_and_no_others() -> None:
+    """Those drawn at once, and what is drawn before and after; none are drawn for nothing."""
+    ids = [new_id(NOON), *new_ids(NOON, 1000), *new_ids(NOON, 0), new_id(NOON)]
+    assert ids == sorted(set(ids))
+    assert len(ids) == 1002
 
 
 def test_threads_never_get_the_same_id() -> None:

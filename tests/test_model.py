@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from scheduler.model import Job, JobStatus, Lease, Schedule, replace
+from scheduler.model import Job, JobStatus, Lease, Schedule, copies, replace
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 VALUES = (
@@ -53,3 +53,13 @@ def test_the_value_itself_stays_and_its_copy_is_frozen() -> None:
 def test_a_name_that_is_not_a_field_is_refused() -> None:
     with pytest.raises(TypeError, match="Job has no field 'stauts'"):
         replace(VALUES[0], stauts=JobStatus.FAILED)
+
+
+def test_copies_differ_in_the_columns_they_are_given() -> None:
+    """Each is what `replace` makes; of no rows there are none."""
+    job, _, _ = VALUES
+    made = copies(job, id=["a", "b"], name=["c", "d"])
+    assert made == [replace(job, id="a", name="c"), replace(job, id="b", name="d")]
+    assert copies(job, id=[]) == []
+    with pytest.raises(ValueError, match="zip"):
+        copies(job, id=["a", "b"], name=["c"])

@@ -87,6 +87,15 @@ def test_a_function_may_carry_several_jobs() -> None:
     assert registry.names == {"daily", "hourly"}
 
 
+def test_names_are_those_of_now() -> None:
+    """Also where they were asked for before another was added."""
+    registry = Registry()
+    for place in range(3):
+        registry.add(define(print, name=str(place)))
+        registry.add(define(print, name=str(place)))  # once more: no other
+        assert registry.names == {str(each) for each in range(place + 1)}
+
+
 def test_coroutines_are_told_apart() -> None:
     """Also where they are bound by functools.partial."""
 

@@ -62,9 +62,6 @@ def statements_of(storage: SQLStorage) -> list[tuple[str, object]]:
             sent.append((prepared.text, prepared.parameters(values)))
             return self._hand.run(prepared, values)
 
-        def insert(self, text: str, rows: Sequence[tuple[Any, ...]]) -> None:
-            self._hand.insert(text, rows)
-
     alone = storage._database.alone
 
     @contextmanager

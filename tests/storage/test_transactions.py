@@ -85,6 +85,29 @@ def test_a_job_is_rolled_back_with_its_callers_transaction(
         assert connection.scalar(text("SELECT count(*) FROM orders")) == 0
 
 
+def test_jobs_begin_their_callers_transaction(engine: Engine, queue: JobQueue) -> None:
+    """Many as well as one, where nothing was written before: nobody sees them until it commits."""
+    for n in (1, 3):
+        with engine.connect() as connection:
+            jobs = queue.add_many("send", [{"order": 1}] * n, connection=connection)
+            assert [queue.get_job(job.id) for job in jobs] == [None] * n
+            connection.commit()
+        assert [queue.get_job(job.id) for job in jobs] == jobs
+
+
+def test_a_connection_that_breaks_before_many_jobs_is_told(postgres_database: str) -> None:
+    """The store is unavailable, and the caller's connection knows that it is gone."""
+    with SQLStorage(postgres_database) as storage:
+        storage.upgrade()
+        engine = create_engine(storage._database.url, poolclass=NullPool)
+        with engine.connect() as connection, engine.connect() as other:
+            pid = connection.scalar(text("SELECT pg_backend_pid()"))
+            other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+            with pytest.raises(StorageUnavailable, match="postgresql"):
+                storage.save_jobs_in(connection, [a_job(), a_job()])
+            assert connection.invalidated
+
+
 def test_a_twin_is_refused_in_the_callers_transaction(storage: SQLStorage, engine: Engine) -> None:
     """As in one of our own; what the caller then does with it is the caller's."""
     job = a_job()

@@ -8,8 +8,8 @@ within a connection it is part of that one's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from typing import Any, Protocol
 
 from sqlalchemy import ClauseElement, Connection, Dialect, Engine
@@ -46,9 +46,6 @@ class Hand(Protocol):
 
     dialect: Dialect
 
-    def insert(self, text: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Insert these rows, one after the other; alone, there may be but one."""
-
     def run(self, prepared: Prepared, values: Mapping[str, Any]) -> Sequence[Row]:
         """The rows that it returns, as the driver makes them; none if it returns none."""
 
@@ -65,8 +62,31 @@ class Within:
         result = self.connection.exec_driver_sql(prepared.text, given)
         return result.fetchall() if result.returns_rows else ()
 
-    def insert(self, text: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        self.connection.exec_driver_sql(text, list(rows))
+    def run_each(self, text: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Run a statement once for each of `rows`, which are its parameters."""
+        with self._cursor() as cursor:
+            cursor.executemany(text, rows)
+
+    def copy(self, text: str, blocks: Iterable[bytes]) -> None:
+        """Run a statement that reads `blocks`, as psycopg runs COPY … FROM STDIN."""
+        with self._cursor() as cursor, cursor.copy(text) as copy:
+            for block in blocks:
+                copy.write(block)
+
+    @contextmanager
+    def _cursor(self) -> Iterator[Any]:
+        """A cursor of the driver's; its errors are raised as SQLAlchemy's."""
+        if not self.connection.in_transaction():
+            self.connection.begin()  # as with a statement of SQLAlchemy's
+        driven = self.connection.connection
+        try:
+            with closing(driven.cursor()) as cursor:
+                yield cursor
+        except self.dialect.loaded_dbapi.Error as error:
+            is_gone = self.dialect.is_disconnect(error, driven.dbapi_connection, None)
+            if is_gone:
+                self.connection.invalidate(error)
+            raise _as_sqlalchemys(error, self.dialect, is_gone=is_gone) from error
 
 
 class _Alone:
@@ -79,10 +99,6 @@ class _Alone:
     def run(self, prepared: Prepared, values: Mapping[str, Any]) -> Sequence[Row]:
         cursor = self._connection.execute(prepared.text, prepared.parameters(values))
         return cursor.fetchall() if cursor.description else ()
-
-    def insert(self, text: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        [row] = rows
-        self._connection.execute(text, row)
 
 
 @contextmanager
@@ -111,17 +127,22 @@ def alone(engine: Engine, commits: Callable[[Any, bool], None]) -> Iterator[Hand
         is_gone = lent is None or dialect.is_disconnect(error, connection, None)
         if lent is not None and is_gone:
             lent.invalidate(error)
-        raise DBAPIError.instance(
-            None,
-            None,
-            error,
-            dialect.loaded_dbapi.Error,
-            connection_invalidated=is_gone,
-            dialect=dialect,
-        ) from error
+        raise _as_sqlalchemys(error, dialect, is_gone=is_gone) from error
     finally:
         if lent is not None:
             _give_back(lent, connection, commits)
+
+
+def _as_sqlalchemys(error: Exception, dialect: Dialect, *, is_gone: bool) -> BaseException:
+    """An error of the driver's as SQLAlchemy tells it; with `is_gone` the connection broke."""
+    return DBAPIError.instance(
+        None,
+        None,
+        error,
+        dialect.loaded_dbapi.Error,
+        connection_invalidated=is_gone,
+        dialect=dialect,
+    )
 
 
 def _give_back(

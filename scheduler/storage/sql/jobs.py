@@ -34,13 +34,14 @@ from scheduler.model import Attempt, Job, JobStatus, Lease, Settlement
 from scheduler.storage.base import proves
 from scheduler.storage.sql.dialects import Database
 from scheduler.storage.sql.driver import Hand, Prepared, Within
+from scheduler.storage.sql.insertion import Insertion
 from scheduler.storage.sql.parts import parts
-from scheduler.storage.sql.records import Insertion, Records
+from scheduler.storage.sql.records import Records
 from scheduler.storage.sql.rows import (
     JOB_COLUMNS,
+    JOB_VALUES,
     attempt_row,
     job_row,
-    job_values,
     only,
     row_attempt,
     row_job,
@@ -83,7 +84,7 @@ class JobVerbs:
             self._processing,
         )
         self._settling: Prepared | None = None
-        self._new = Insertion(database, jobs, JOB_COLUMNS, announces=True)
+        self._new = Insertion(database, jobs, JOB_VALUES)
         self._ended = Records(database, "ended", [jobs.c.id, jobs.c.lease_token, *self._settled])
 
     # --- writing ---------------------------------------------------------------------------
@@ -92,19 +93,15 @@ class JobVerbs:
         # A connection of the caller's own may have another driver, which takes other parameters.
         is_ours = connection.dialect.driver == self._database.url.get_driver_name()
         if self._database.is_driven and is_ours:
-            self.save_all(Within(connection), jobs)
+            self._new.load(Within(connection), jobs)
         else:
             connection.execute(insert(self._jobs), [job_row(job) for job in jobs])
-            self._database.announce(connection)
+        self._database.announce(connection)
         faults.point("sql.save.written")
 
-    def saves_alone(self, count: int) -> bool:
-        """Whether `save_all` is one statement for so many jobs."""
-        return self._database.is_driven and self._new.is_one(count)
-
-    def save_all(self, hand: Hand, jobs: Sequence[Job]) -> None:
-        """Insert `jobs`, and announce them."""
-        self._new.run(hand, [job_values(job) for job in jobs])
+    def save_one(self, hand: Hand, job: Job) -> None:
+        """The same of one job, by one statement."""
+        self._new.announce(hand, job)
 
     def update(self, connection: Connection, job: Job) -> None:
         write = update(self._jobs).where(self._jobs.c.id == job.id).values(job_row(job))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from operator import attrgetter
+from types import NoneType
 from typing import Any
 
 from sqlalchemy import Column, Connection, RowMapping, Select, Table, select
@@ -35,6 +36,7 @@ from scheduler.storage.sql.dialects.on_conflict import OnConflict
 from scheduler.storage.sql.types import Json
 
 Convert = Callable[[Any], Any]
+Values = Mapping[str, Callable[[Any], Any]]
 
 _JOB_COLUMNS = tuple(field.name for field in fields(Job) if field.name != "lease")
 _LEASE = [field.name for field in fields(Job)].index("lease")
@@ -48,24 +50,18 @@ NOTE_COLUMNS = tuple(field.name for field in fields(Note))
 _DECLARATION_COLUMNS = tuple(field.name for field in fields(Declaration))
 
 
+JOB_VALUES: Values = {name: attrgetter(name) for name in JOB_COLUMNS} | {
+    "status": attrgetter("status.value"),
+    "origin": attrgetter("origin.value"),
+    "lease_token": lambda job: job.lease and job.lease.token,
+    "lease_expires_at": lambda job: job.lease and job.lease.expires_at,
+}
+"""The column values of a job, each as what gives it."""
+
+
 def job_row(job: Job) -> dict[str, Any]:
     """The column values of `job`."""
-    row = {name: getattr(job, name) for name in _JOB_COLUMNS}
-    row["status"] = job.status.value
-    row["origin"] = job.origin.value
-    row["lease_token"] = job.lease.token if job.lease else None
-    row["lease_expires_at"] = job.lease.expires_at if job.lease else None
-    return row
-
-
-def job_values(job: Job) -> tuple[Any, ...]:
-    """The values of the columns JOB_COLUMNS for `job`."""
-    lease = job.lease
-    held = (None, None) if lease is None else (lease.token, lease.expires_at)
-    return (*_BEFORE(job), *held, job.worker)
-
-
-_BEFORE = attrgetter(*_JOB_COLUMNS[:_LEASE])
+    return {name: value(job) for name, value in JOB_VALUES.items()}
 
 
 def row_jobs(rows: Iterable[Sequence[Any]]) -> list[Job]:
@@ -118,14 +114,17 @@ class JobReader:
 def converted(values: Sequence[Any], convert: Convert) -> Sequence[Any]:
     """The values of a column, those that are not None converted.
 
-    An instant, or nothing, that every row has is converted once: it cannot be changed. Only in UTC:
-    elsewhere two instants are equal in the hour that comes twice.
+    What every row has is converted once, if what it becomes is that of all that are equal: so are
+    instants in UTC, elsewhere two are equal in the hour that comes twice, and no JSON.
     """
     first = values[0]
-    is_shared = first is None or (isinstance(first, datetime) and first.tzinfo is UTC)
+    is_shared = isinstance(first, _SHARED) or (isinstance(first, datetime) and first.tzinfo is UTC)
     if is_shared and values.count(first) == len(values):
         return [None if first is None else convert(first)] * len(values)
     return [None if each is None else convert(each) for each in values]
+
+
+_SHARED = (NoneType, str, timedelta)
 
 
 def attempt_row(attempt: Attempt) -> dict[str, Any]:
@@ -144,14 +143,18 @@ def row_attempt(row: RowMapping) -> Attempt:
     return Attempt(**values)
 
 
+SCHEDULE_VALUES: Values = {name: attrgetter(name) for name in SCHEDULE_COLUMNS} | {
+    "status": attrgetter("status.value"),
+    "catch_up": attrgetter("catch_up.value"),
+    "overlap": attrgetter("overlap.value"),
+    "open_skip": lambda schedule: json_skip(schedule.open_skip),
+}
+"""The column values of a schedule, each as what gives it."""
+
+
 def schedule_row(schedule: Schedule) -> dict[str, Any]:
     """The column values of `schedule`."""
-    row = {name: getattr(schedule, name) for name in SCHEDULE_COLUMNS}
-    row["status"] = schedule.status.value
-    row["catch_up"] = schedule.catch_up.value
-    row["overlap"] = schedule.overlap.value
-    row["open_skip"] = json_skip(schedule.open_skip)
-    return row
+    return {name: value(schedule) for name, value in SCHEDULE_VALUES.items()}
 
 
 def row_schedule(row: RowMapping) -> Schedule:
@@ -257,12 +260,16 @@ _SCHEDULE_KINDS: dict[str, Convert] = {
 }
 
 
+NOTE_VALUES: Values = {name: attrgetter(name) for name in NOTE_COLUMNS} | {
+    "action": attrgetter("action.value"),
+    "detail": lambda note: dict(note.detail),
+}
+"""The column values of a note, each as what gives it."""
+
+
 def note_row(note: Note) -> dict[str, Any]:
     """The column values of `note`."""
-    row = {name: getattr(note, name) for name in NOTE_COLUMNS}
-    row["action"] = note.action.value
-    row["detail"] = dict(note.detail)
-    return row
+    return {name: value(note) for name, value in NOTE_VALUES.items()}
 
 
 def row_note(row: RowMapping) -> Note:

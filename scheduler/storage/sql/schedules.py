@@ -30,11 +30,11 @@ from scheduler.storage.sql.dialects import Database
 from scheduler.storage.sql.dialects.on_conflict import OnConflict
 from scheduler.storage.sql.driver import Within
 from scheduler.storage.sql.expanding import Expanding
+from scheduler.storage.sql.insertion import Insertion
 from scheduler.storage.sql.parts import parts, slices
-from scheduler.storage.sql.records import Insertion
 from scheduler.storage.sql.rows import (
-    NOTE_COLUMNS,
-    SCHEDULE_COLUMNS,
+    NOTE_VALUES,
+    SCHEDULE_VALUES,
     ScheduleReader,
     declaration_row,
     job_row,
@@ -73,8 +73,8 @@ class ScheduleVerbs:
         self._expanding: Expanding | None = None
         if isinstance(database, OnConflict):
             self._expanding = Expanding(database, tables)
-        self._new = Insertion(database, schedules, SCHEDULE_COLUMNS)
-        self._new_notes = Insertion(database, tables.notes, NOTE_COLUMNS)
+        self._new = Insertion(database, schedules, SCHEDULE_VALUES)
+        self._new_notes = Insertion(database, tables.notes, NOTE_VALUES)
         # A literal, not a parameter: a partial index serves only what the planner can read.
         live = [literal_column("'active'", String), literal_column("'paused'", String)]
         self._live = schedules.c.status.in_(live)
@@ -114,9 +114,9 @@ class ScheduleVerbs:
         """Insert these, which are new."""
         if self._database.is_driven:
             hand = Within(connection)
-            self._new.run(hand, [tuple(schedule_row(each).values()) for each in schedules])
+            self._new.load(hand, schedules)
             if notes:
-                self._new_notes.run(hand, [tuple(note_row(each).values()) for each in notes])
+                self._new_notes.load(hand, notes)
             return
         for some in slices(schedules):
             connection.execute(insert(self._schedules), [schedule_row(each) for each in some])
@@ -135,12 +135,25 @@ class ScheduleVerbs:
     def named(
         self, connection: Connection, names: Collection[str], *, declared: bool
     ) -> list[Schedule]:
-        schedules, query = self._schedules, self._reader.query
-        queries = [query.where(schedules.c.module.is_not(None))] if declared else []
-        queries += [query.where(schedules.c.name.in_(part)) for part in parts(set(names))]
-        found = (each for query in queries for each in self._reader.read(connection, query))
+        found: list[Schedule] = []
+        if declared:
+            of_code = self._schedules.c.module.is_not(None)
+            found += self._reader.read(connection, self._reader.query.where(of_code))
+        found += self._of_names(connection, names)
         by_name = {schedule.name: schedule for schedule in found}
         return [by_name[name] for name in sorted(by_name)]  # the database's order varies
+
+    def _of_names(self, connection: Connection, names: Collection[str]) -> list[Schedule]:
+        name, query = self._schedules.c.name, self._reader.query
+        if self._database.is_driven:
+            given = {"names": self._database.listed(names)}
+            among = self._database.among(name, "names")
+            return self._reader.read(connection, query.where(among), given)
+        return [
+            schedule
+            for part in parts(set(names))
+            for schedule in self._reader.read(connection, query.where(name.in_(part)))
+        ]
 
     def delete(self, connection: Connection, name: str) -> bool:
         query = select(self._schedules.c.id).where(self._schedules.c.name == name)

@@ -200,8 +200,8 @@ class SQLStorage(BatchStorage):
     def save_jobs(self, jobs: Sequence[Job]) -> None:
         if jobs:
             with _refusing_twins(_ids(jobs)):
-                if self._jobs.saves_alone(len(jobs)):
-                    self._alone(lambda hand: self._jobs.save_all(hand, jobs))
+                if self._database.is_driven and len(jobs) == 1:
+                    self._alone(lambda hand: self._jobs.save_one(hand, jobs[0]))
                 else:
                     self._write(lambda connection: self._jobs.save(connection, jobs))
                 faults.point("sql.save.committed")

@@ -7,7 +7,7 @@ that every database understands is not here but with its verb.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +20,7 @@ from sqlalchemy import (
     ColumnClause,
     ColumnElement,
     Connection,
+    Dialect,
     Engine,
     FromClause,
     Insert,
@@ -29,7 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 
 from scheduler.errors import InvalidOption, StorageUnavailable
-from scheduler.storage.sql.driver import Hand, together
+from scheduler.storage.sql.driver import Hand, Within, together
 from scheduler.storage.sql.types import to_json
 
 Rows = Sequence[Mapping[str, Any]]
@@ -91,9 +92,7 @@ class Database(ABC):
     writes_within: ClassVar[bool] = False
     """Whether the WITH of a statement can write, too."""
     is_driven: ClassVar[bool] = False
-    """Whether the hot verbs are statements of the driver's: see `alone`, `among` and `records`."""
-    inserts_singly: ClassVar[bool] = False
-    """Whether rows are best inserted one by one, by one statement that is prepared once."""
+    """Whether the hot verbs are the driver's own: see `alone`, `among`, `records` and `load`."""
     locks_in_passing: ClassVar[bool] = False
     """Whether a row that a locking query looks at and leaves is locked for that moment."""
     clock: ClassVar[str | None] = None
@@ -157,6 +156,10 @@ class Database(ABC):
         """`query` with its rows of `table` locked; with `skip`, those that others hold left out."""
         return query.with_for_update(skip_locked=skip)
 
+    def load(self, hand: Within, table: Table, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Insert rows into `table`, of which these are the columns, as the database reads them."""
+        raise NotImplementedError
+
     @abstractmethod
     def insert_new(self, connection: Connection, table: Table, rows: Rows) -> None:
         """Insert `rows`, leaving alone those whose key is already taken."""
@@ -200,6 +203,12 @@ class Database(ABC):
 def same_as(name: str) -> str:
     """The parameter with what the records in the parameter `name` have in common."""
     return f"{name}_same"
+
+
+def target(dialect: Dialect, table: Table, columns: Iterable[str]) -> str:
+    """`table` and some of its columns, as INSERT and COPY name them."""
+    quoted = dialect.identifier_preparer
+    return f"{quoted.format_table(table)} ({', '.join(map(quoted.quote, columns))})"
 
 
 def all_but_key(table: Table, source: Any) -> dict[str, Any]:

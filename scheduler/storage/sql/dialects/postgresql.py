@@ -11,7 +11,7 @@ import os
 import selectors
 import socket
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime, timedelta
 from select import POLLIN, poll
@@ -29,6 +29,7 @@ from sqlalchemy import (
     Insert,
     Select,
     String,
+    Table,
     Text,
     any_,
     bindparam,
@@ -46,6 +47,7 @@ from sqlalchemy.types import TypeEngine
 
 from scheduler.lifecycle import storable
 from scheduler.logs import logger
+from scheduler.storage.sql.copying import blocks
 from scheduler.storage.sql.dialects.base import (
     ANSWER_SECONDS,
     ANY_NUMBER,
@@ -55,9 +57,10 @@ from scheduler.storage.sql.dialects.base import (
     MOST_BEYOND,
     UPGRADE_LOCK,
     same_as,
+    target,
 )
 from scheduler.storage.sql.dialects.on_conflict import OnConflict
-from scheduler.storage.sql.driver import Hand, alone
+from scheduler.storage.sql.driver import Hand, Within, alone
 from scheduler.storage.sql.types import (
     Json,
     LongText,
@@ -179,6 +182,10 @@ class PostgreSQL(OnConflict):
 
     def instant(self, at: datetime) -> str:
         return at.isoformat()
+
+    def load(self, hand: Within, table: Table, columns: Mapping[str, Sequence[Any]]) -> None:
+        into = target(hand.dialect, table, columns)
+        hand.copy(f"COPY {into} FROM STDIN (ENCODING 'UTF8')", blocks(list(columns.values())))
 
     def from_driver(self, column: Column[Any]) -> Callable[[Any], Any] | None:
         match column.type:

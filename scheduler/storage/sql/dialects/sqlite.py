@@ -8,7 +8,7 @@ the same row as free. So nothing has to be locked row by row.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from time import sleep
@@ -39,9 +39,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from scheduler.lifecycle import storable
-from scheduler.storage.sql.dialects.base import MOST_BEYOND, same_as
+from scheduler.storage.sql.dialects.base import MOST_BEYOND, same_as, target
 from scheduler.storage.sql.dialects.on_conflict import OnConflict
-from scheduler.storage.sql.driver import Hand, alone
+from scheduler.storage.sql.driver import Hand, Within, alone
 from scheduler.storage.sql.types import Json, Seconds, UtcDateTime, from_json, to_json
 
 BUSY_SECONDS = 30
@@ -66,7 +66,6 @@ class SQLite(OnConflict):
     embedded = True
     is_driven = True
     json = staticmethod(_to_json)
-    inserts_singly = True  # of an INSERT … SELECT, it keeps what it would need to undo it
 
     def connect(self, *, most_beyond: int = MOST_BEYOND) -> Engine:
         # An in-memory database lives and dies with its one connection; threads take turns on it.
@@ -124,6 +123,15 @@ class SQLite(OnConflict):
         moment = at if at.tzinfo is UTC else at.astimezone(UTC)
         return moment.isoformat(" ", "microseconds")[:26]
 
+    def load(self, hand: Within, table: Table, columns: Mapping[str, Sequence[Any]]) -> None:
+        # One by one: of an INSERT … SELECT, SQLite keeps what it would need to undo it.
+        into = target(hand.dialect, table, columns)
+        places = {name: _literal(values) for name, values in columns.items()}
+        given = [columns[name] for name, literal in places.items() if literal is None]
+        said = ", ".join(literal or "?" for literal in places.values())
+        rows = zip(*given, strict=True)
+        hand.run_each(f"INSERT INTO {into} VALUES ({said})", rows)  # noqa: S608 - names, numbers
+
     def from_driver(self, column: Column[Any]) -> Callable[[Any], Any] | None:
         match column.type:
             case UtcDateTime():
@@ -151,6 +159,13 @@ class SQLite(OnConflict):
 
     def is_conflict(self, error: DBAPIError) -> bool:
         return False  # who is busy waits, and does not undo
+
+
+def _literal(values: Sequence[Any]) -> str | None:
+    """The integer or truth value that all of these are, as it stands in a statement; else None."""
+    first = values[0]
+    is_shared = isinstance(first, int) and values.count(first) == len(values)
+    return str(int(first)) if is_shared else None
 
 
 _read_instant = datetime.fromisoformat
