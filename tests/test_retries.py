@@ -94,3 +94,8 @@ def test_a_formula_may_be_given_in_seconds() -> None:
     formula: Any = Exponential(first=5, longest=8, jitter=0)  # type: ignore[arg-type]
     policy = define(lambda: None, name="work", backoff=formula).retries
     assert [policy.wait(n, "a") for n in (1, 2)] == [5 * SECOND, 8 * SECOND]
+
+
+def test_an_id_of_any_text_has_its_wait() -> None:
+    """A lone surrogate, which UTF-8 has no bytes for, included."""
+    assert Exponential().wait(1, "\ud800") >= timedelta(seconds=1)
