@@ -113,5 +113,7 @@ def _duration(given: float | timedelta) -> timedelta:
 
 def _fraction(job_id: str, retry_count: int) -> float:
     """From 0 to below 1, always the same for a job and a retry."""
-    digest = blake2b(f"{job_id}/{retry_count}".encode(errors="surrogatepass"), digest_size=4).digest()
+    digest = blake2b(
+        f"{job_id}/{retry_count}".encode(errors="surrogatepass"), digest_size=4
+    ).digest()
     return int.from_bytes(digest, "big") / 2**32

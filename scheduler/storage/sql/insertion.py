@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ClauseElement, Table, bindparam, insert, type_coerce
 from sqlalchemy.types import NULLTYPE
 
-from scheduler.storage.sql.dialects import Database
+from scheduler.storage.sql.dialects.on_conflict import OnConflict
 from scheduler.storage.sql.driver import Hand, Prepared, Within
 from scheduler.storage.sql.records import to_stored
 from scheduler.storage.sql.rows import Values, converted
@@ -23,7 +23,7 @@ class Insertion:
     What has a key that is taken is an IntegrityError.
     """
 
-    def __init__(self, database: Database, table: Table, values: Values) -> None:
+    def __init__(self, database: OnConflict, table: Table, values: Values) -> None:
         self._database = database
         self._table = table
         self._columns = [

@@ -7,23 +7,18 @@ leaves on record is written with its job.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
-    FromClause,
     Select,
-    Update,
     bindparam,
     func,
     insert,
     literal_column,
     select,
-    true,
     update,
 )
 
@@ -33,13 +28,12 @@ from scheduler.lifecycle import storable
 from scheduler.model import Attempt, Job, JobStatus, Lease, Settlement
 from scheduler.storage.base import proves
 from scheduler.storage.sql.dialects import Database
-from scheduler.storage.sql.driver import Hand, Prepared, Within
-from scheduler.storage.sql.insertion import Insertion
+from scheduler.storage.sql.dialects.on_conflict import OnConflict
+from scheduler.storage.sql.driven import SETTLED, DrivenJobs
+from scheduler.storage.sql.driver import Within
 from scheduler.storage.sql.parts import parts
-from scheduler.storage.sql.records import Records
 from scheduler.storage.sql.rows import (
     JOB_COLUMNS,
-    JOB_VALUES,
     attempt_row,
     job_row,
     only,
@@ -49,18 +43,6 @@ from scheduler.storage.sql.rows import (
 )
 from scheduler.storage.sql.tables import Tables
 from scheduler.storage.sql.wanted import UNFINISHED
-
-_SETTLED = (
-    "status",
-    "scheduled_at",
-    "started_at",
-    "completed_at",
-    "retry_count",
-    "error",
-    "result",
-)
-"""What of a job its settlement writes, beside that nobody has it any more."""
-_SETTLED_OF = attrgetter(*_SETTLED)
 
 
 class JobVerbs:
@@ -76,32 +58,27 @@ class JobVerbs:
         self.unfinished = jobs.c.status.in_(UNFINISHED)
         self._order = (jobs.c.priority, jobs.c.scheduled_at, jobs.c.id)
         self._columns = [jobs.c[name] for name in JOB_COLUMNS]
-        self._settled = [jobs.c[name] for name in _SETTLED]
         # Executed with many rows: the keys of a row beyond the bound ones are what is SET.
         self._settle = update(jobs).where(
             jobs.c.id == bindparam("held_id"),
             jobs.c.lease_token == bindparam("held_token"),
             self._processing,
         )
-        self._settling: Prepared | None = None
-        self._new = Insertion(database, jobs, JOB_VALUES)
-        self._ended = Records(database, "ended", [jobs.c.id, jobs.c.lease_token, *self._settled])
+        self.driven: DrivenJobs | None = None
+        if isinstance(database, OnConflict):
+            self.driven = DrivenJobs(database, jobs)
 
     # --- writing ---------------------------------------------------------------------------
 
     def save(self, connection: Connection, jobs: Sequence[Job]) -> None:
         # A connection of the caller's own may have another driver, which takes other parameters.
         is_ours = connection.dialect.driver == self._database.url.get_driver_name()
-        if self._database.is_driven and is_ours:
-            self._new.load(Within(connection), jobs)
+        if self.driven is not None and is_ours:
+            self.driven.load(Within(connection), jobs)
         else:
             connection.execute(insert(self._jobs), [job_row(job) for job in jobs])
         self._database.announce(connection)
         faults.point("sql.save.written")
-
-    def save_one(self, hand: Hand, job: Job) -> None:
-        """The same of one job, by one statement."""
-        self._new.announce(hand, job)
 
     def update(self, connection: Connection, job: Job) -> None:
         write = update(self._jobs).where(self._jobs.c.id == job.id).values(job_row(job))
@@ -212,8 +189,8 @@ class JobVerbs:
         # database will end the holder's transaction. Nobody waits for a machine that stands still.
         rescued = [each.expired_by is not None for each in settlements]
         are_twins = len({each.job.id for each in settlements}) < len(settlements)
-        if self._database.is_driven and not any(rescued) and not are_twins:
-            held = self.settle_all(Within(connection), settlements)
+        if self.driven is not None and not any(rescued) and not are_twins:
+            held = self.driven.settle(Within(connection), settlements)
         else:
             held = self._settle_locked(connection, settlements, skip=all(rescued))
         kept = [each for each, is_held in zip(settlements, held, strict=True) if is_held]
@@ -224,38 +201,6 @@ class JobVerbs:
             self._database.announce(connection)  # given back, it may start elsewhere at once
         faults.point("sql.settle.written")
         return held
-
-    def settle_all(self, hand: Hand, settlements: Sequence[Settlement]) -> list[bool]:
-        """Write the jobs of `settlements`, and nothing beside them, by one statement."""
-        if self._settling is None:
-            self._settling = Prepared(self._settle_records(), hand.dialect)
-        rows = ((each.job.id, each.token, *_SETTLED_OF(each.job)) for each in settlements)
-        held = {row[0] for row in hand.run(self._settling, self._ended.parameters(rows))}
-        return [storable(each.job.id) in held for each in settlements]
-
-    def _settle_records(self) -> Update:
-        """What writes the jobs in the parameter `ended` whose lease still holds; their ids."""
-        jobs, ended = self._jobs, self._ended.columns
-        if not self._database.has_lateral:
-            return self._written(ended).where(*_held(jobs, ended)).returning(jobs.c.id)
-        # Each is looked up by its id, whatever the planner believes of how many there are; a row
-        # that is locked is found by where it is.
-        given = select(*(each.label(name) for name, each in ended.items())).subquery("given")
-        mine = jobs.alias("mine")
-        place = self._database.place(mine)
-        held = select(place).where(*_held(mine, given.c)).with_for_update(of=mine).lateral("held")
-        found = select(*given.c, held.c[place.name]).select_from(given.join(held, true()))
-        settled = found.cte("settled")
-        is_there = self._database.place(jobs) == settled.c[place.name]
-        return self._written(settled.c).where(is_there).returning(jobs.c.id)
-
-    def _written(self, ended: Any) -> Update:
-        """What writes these values of _SETTLED, and that nobody has the job any more."""
-        jobs = self._jobs
-        values = {column: ended[column.name] for column in self._settled}
-        return update(jobs).values(
-            {**values, jobs.c.lease_token: None, jobs.c.lease_expires_at: None}
-        )
 
     def _settle_locked(
         self, connection: Connection, settlements: Sequence[Settlement], *, skip: bool
@@ -268,7 +213,7 @@ class JobVerbs:
             {
                 "held_id": each.job.id,
                 "held_token": each.token,
-                **only(job_row(each.job), (*_SETTLED, "lease_token", "lease_expires_at")),
+                **only(job_row(each.job), (*SETTLED, "lease_token", "lease_expires_at")),
             }
             for each, is_held in zip(settlements, held, strict=True)
             if is_held
@@ -311,11 +256,3 @@ class JobVerbs:
             for part in parts(ids)
             for row in connection.execute(locked.where(jobs.c.id.in_(part)))
         }
-
-
-def _held(jobs: FromClause, ended: Any) -> Iterator[ColumnElement[bool]]:
-    """That a job is one of `ended`, and its lease still holds."""
-    yield jobs.c.id == ended["id"]
-    yield jobs.c.lease_token == ended["lease_token"]
-    # Not so that the index of all that is leased seems the way to it.
-    yield func.coalesce(jobs.c.status, "") == JobStatus.PROCESSING.value

@@ -132,6 +132,7 @@ class Leasing:
     def _taking(self, is_named: bool, is_queued: bool) -> Update:
         """What leases the first due jobs, where a parameter names the handlers, and the queue."""
         jobs, n = self._jobs, bindparam("n", type_=Integer)
+        place = self._database.place(jobs)
         due = select(jobs.c.id).where(
             self._pending,
             jobs.c.scheduled_at <= bindparam("now"),
@@ -141,8 +142,8 @@ class Leasing:
         take = update(jobs).where(self._pending).values(_LEASED)
         if not self._database.has_lateral:
             due = due.where(jobs.c.priority == bindparam("priority", type_=Integer))
-            return take.where(jobs.c.id.in_(due)).returning(*self._columns)
-        levels, place = self._levels(), self._database.place(jobs)
+            return take.where(place.in_(due.with_only_columns(place))).returning(*self._columns)
+        levels = self._levels()
         of_level = due.with_only_columns(place).where(jobs.c.priority == levels.c.priority)
         first = self._database.locked(of_level, jobs, skip=True).lateral("first")
         found = select(first.c[place.name]).select_from(levels.join(first, true())).limit(n)

@@ -16,8 +16,8 @@ from sqlalchemy import Column
 
 from scheduler.errors import NaiveTime
 from scheduler.lifecycle import storable
-from scheduler.storage.sql.dialects import Database
 from scheduler.storage.sql.dialects.base import same_as
+from scheduler.storage.sql.dialects.on_conflict import OnConflict
 from scheduler.storage.sql.rows import Convert, converted
 from scheduler.storage.sql.types import Json, LongText, Seconds, ShortText, UtcDateTime, to_json
 
@@ -30,7 +30,7 @@ class Records:
 
     def __init__(
         self,
-        database: Database,
+        database: OnConflict,
         name: str,
         columns: Sequence[Column[Any]],
         *,
@@ -72,7 +72,7 @@ class Records:
         ]
 
 
-def to_stored(database: Database, column: Column[Any], json: Convert) -> Convert | None:
+def to_stored(database: OnConflict, column: Column[Any], json: Convert) -> Convert | None:
     """What makes a value of `column` one that the database reads; None if it is that.
 
     `json` makes the text of a JSON value.

@@ -198,7 +198,7 @@ class ScheduleReader:
         )
 
 
-def _read(database: Database, column: Column[Any]) -> Convert | None:
+def _read(database: OnConflict, column: Column[Any]) -> Convert | None:
     """What makes a field of a schedule of what the driver returns; None if it is that."""
     is_json = isinstance(column.type, Json)
     read = json.loads if is_json else database.from_driver(column)

@@ -28,13 +28,10 @@ from scheduler.expansion import Expansion
 from scheduler.model import Declaration, Job, Note, Schedule, Skip
 from scheduler.storage.sql.dialects import Database
 from scheduler.storage.sql.dialects.on_conflict import OnConflict
+from scheduler.storage.sql.driven import DrivenSchedules
 from scheduler.storage.sql.driver import Within
-from scheduler.storage.sql.expanding import Expanding
-from scheduler.storage.sql.insertion import Insertion
 from scheduler.storage.sql.parts import parts, slices
 from scheduler.storage.sql.rows import (
-    NOTE_VALUES,
-    SCHEDULE_VALUES,
     ScheduleReader,
     declaration_row,
     job_row,
@@ -70,11 +67,9 @@ class ScheduleVerbs:
         self._tables = tables
         self._schedules = schedules = tables.schedules
         self._reader = ScheduleReader(database, schedules)
-        self._expanding: Expanding | None = None
+        self._driven: DrivenSchedules | None = None
         if isinstance(database, OnConflict):
-            self._expanding = Expanding(database, tables)
-        self._new = Insertion(database, schedules, SCHEDULE_VALUES)
-        self._new_notes = Insertion(database, tables.notes, NOTE_VALUES)
+            self._driven = DrivenSchedules(database, tables)
         # A literal, not a parameter: a partial index serves only what the planner can read.
         live = [literal_column("'active'", String), literal_column("'paused'", String)]
         self._live = schedules.c.status.in_(live)
@@ -83,7 +78,7 @@ class ScheduleVerbs:
         due = self._reader.query.where(self._live, at <= bindparam("now"))
         # Of a storm, all are due at one instant: where the index is read in its order, there is
         # nothing to sort for each batch; elsewhere ids make it one order.
-        order = [at] if self._expanding is not None else [at, schedules.c.id]
+        order = [at] if self._driven is not None else [at, schedules.c.id]
         self._due = due.order_by(*order)
         # Executed with many rows: the keys of a row beyond the bound ones are what is SET.
         self._expand = update(schedules).where(
@@ -112,11 +107,8 @@ class ScheduleVerbs:
         self, connection: Connection, schedules: Sequence[Schedule], notes: Sequence[Note]
     ) -> None:
         """Insert these, which are new."""
-        if self._database.is_driven:
-            hand = Within(connection)
-            self._new.load(hand, schedules)
-            if notes:
-                self._new_notes.load(hand, notes)
+        if self._driven is not None:
+            self._driven.load(Within(connection), schedules, notes)
             return
         for some in slices(schedules):
             connection.execute(insert(self._schedules), [schedule_row(each) for each in some])
@@ -145,7 +137,7 @@ class ScheduleVerbs:
 
     def _of_names(self, connection: Connection, names: Collection[str]) -> list[Schedule]:
         name, query = self._schedules.c.name, self._reader.query
-        if self._database.is_driven:
+        if isinstance(self._database, OnConflict):
             given = {"names": self._database.listed(names)}
             among = self._database.among(name, "names")
             return self._reader.read(connection, query.where(among), given)
@@ -173,8 +165,8 @@ class ScheduleVerbs:
     def record(
         self, connection: Connection, expansions: Sequence[Expansion], *, wait: bool
     ) -> list[bool]:
-        if self._expanding is not None and _are_plain(expansions):
-            won, jobs = self._expanding.record(connection, expansions, wait=wait)
+        if self._driven is not None and _are_plain(expansions):
+            won, jobs = self._driven.expanding.record(connection, expansions, wait=wait)
             written = list(compress(expansions, won))
         else:
             states = self._locked_states(connection, expansions, wait=wait)
@@ -188,9 +180,9 @@ class ScheduleVerbs:
 
     def busy(self, connection: Connection, schedule_ids: Collection[str]) -> Collection[str]:
         """Those of these schedules that may have unfinished jobs."""
-        if self._expanding is None:
+        if self._driven is None:
             return schedule_ids
-        return self._expanding.busy(connection, schedule_ids)
+        return self._driven.expanding.busy(connection, schedule_ids)
 
     def skips(
         self,

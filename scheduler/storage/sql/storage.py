@@ -200,8 +200,9 @@ class SQLStorage(BatchStorage):
     def save_jobs(self, jobs: Sequence[Job]) -> None:
         if jobs:
             with _refusing_twins(_ids(jobs)):
-                if self._database.is_driven and len(jobs) == 1:
-                    self._alone(lambda hand: self._jobs.save_one(hand, jobs[0]))
+                driven = self._jobs.driven
+                if driven is not None and len(jobs) == 1:
+                    self._alone(lambda hand: driven.save_one(hand, jobs[0]))
                 else:
                     self._write(lambda connection: self._jobs.save(connection, jobs))
                 faults.point("sql.save.committed")
@@ -410,8 +411,9 @@ class SQLStorage(BatchStorage):
     def settle_jobs(self, settlements: Sequence[Settlement]) -> list[bool]:
         if not settlements:
             return []
-        if self._database.is_driven and _are_plain(settlements):
-            written = self._alone(lambda hand: self._jobs.settle_all(hand, settlements))
+        driven = self._jobs.driven
+        if driven is not None and _are_plain(settlements):
+            written = self._alone(lambda hand: driven.settle(hand, settlements))
         else:
             written = self._write(lambda connection: self._jobs.settle(connection, settlements))
         faults.point("sql.settle.committed")

@@ -7,31 +7,23 @@ that every database understands is not here but with its verb.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, ClassVar
 
 from sqlalchemy import (
     URL,
-    ClauseElement,
-    Column,
-    ColumnClause,
-    ColumnElement,
     Connection,
     Dialect,
     Engine,
-    FromClause,
-    Insert,
     Select,
     Table,
 )
 from sqlalchemy.exc import DBAPIError
 
 from scheduler.errors import InvalidOption, StorageUnavailable
-from scheduler.storage.sql.driver import Hand, Within, together
-from scheduler.storage.sql.types import to_json
+from scheduler.storage.sql.driver import Hand, together
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -87,12 +79,6 @@ class Database(ABC):
     """Whether the database is this process's own, its tables made when it is opened."""
     updates_return: ClassVar[bool] = True
     """Whether an UPDATE can return the rows it wrote."""
-    has_lateral: ClassVar[bool] = False
-    """Whether a query can be made for each row of another, within one statement."""
-    writes_within: ClassVar[bool] = False
-    """Whether the WITH of a statement can write, too."""
-    is_driven: ClassVar[bool] = False
-    """Whether the hot verbs are the driver's own: see `alone`, `among`, `records` and `load`."""
     locks_in_passing: ClassVar[bool] = False
     """Whether a row that a locking query looks at and leaves is locked for that moment."""
     clock: ClassVar[str | None] = None
@@ -121,44 +107,9 @@ class Database(ABC):
         """What runs one statement that is a transaction of its own."""
         return together(engine)
 
-    def place(self, table: FromClause) -> ColumnClause[Any]:
-        """Where a row of `table` is, until somebody else writes it; with `has_lateral`."""
-        raise NotImplementedError
-
-    def among(self, text: ColumnElement[Any], name: str) -> ColumnElement[bool]:
-        """That `text` is one of those that the parameter `name` holds, as `listed` makes it."""
-        raise NotImplementedError
-
-    def listed(self, texts: Collection[str]) -> Any:
-        """A parameter that holds some texts."""
-        raise NotImplementedError
-
-    def records(self, columns: Collection[Column[Any]], name: str) -> Mapping[str, Any]:
-        """Values of these columns, by their names: one of each for every row of a FROM.
-
-        The rows are in the parameter `name`, and in `same_as(name)` what they have in common: see
-        `Records`.
-        """
-        raise NotImplementedError
-
-    def instant(self, at: datetime) -> str:
-        """An instant as text that is one in a record."""
-        raise NotImplementedError
-
-    json: Callable[[Any], Any] = staticmethod(to_json)
-    """JSON text, as the driver takes it for a column of JSON."""
-
-    def from_driver(self, column: Column[Any]) -> Callable[[Any], Any] | None:
-        """What makes a value, as the driver reads it, that of the model; None if it is that."""
-        raise NotImplementedError
-
     def locked(self, query: Select[Any], table: Table, *, skip: bool = False) -> Select[Any]:
         """`query` with its rows of `table` locked; with `skip`, those that others hold left out."""
         return query.with_for_update(skip_locked=skip)
-
-    def load(self, hand: Within, table: Table, columns: Mapping[str, Sequence[Any]]) -> None:
-        """Insert rows into `table`, of which these are the columns, as the database reads them."""
-        raise NotImplementedError
 
     @abstractmethod
     def insert_new(self, connection: Connection, table: Table, rows: Rows) -> None:
@@ -187,10 +138,6 @@ class Database(ABC):
 
     def announce(self, connection: Connection) -> None:  # noqa: B027 - most need it not
         """Tell executors, once the transaction is committed, that there are new jobs."""
-
-    def announced(self, insert: Insert) -> ClauseElement:
-        """A statement that does `insert` and announces it."""
-        return insert
 
     def listen(self, wake: Callable[[], None]) -> Callable[[], None] | None:
         """Call `wake` when jobs are announced, until what comes back is called.

@@ -21,11 +21,9 @@ from sqlalchemy import (
     JSON,
     ClauseElement,
     Column,
-    ColumnClause,
     ColumnElement,
     Connection,
     Engine,
-    FromClause,
     Insert,
     Select,
     String,
@@ -103,9 +101,9 @@ class PostgreSQL(OnConflict):
     name = "postgresql"
     insert = insert
     clock = "clock_timestamp()"
+    row_place = "ctid"
     has_lateral = True
     writes_within = True
-    is_driven = True
 
     def connect(self, *, most_beyond: int = MOST_BEYOND) -> Engine:
         return self._engine(most_beyond, _LIMITS + _IN_UTC + _PLANS)
@@ -147,11 +145,6 @@ class PostgreSQL(OnConflict):
 
     def alone(self, engine: Engine) -> AbstractContextManager[Hand]:
         return super().alone(engine) if self.options.pooler else alone(engine, _commits_each)
-
-    def place(self, table: FromClause) -> ColumnClause[Any]:
-        place: ColumnClause[Any] = column("ctid")
-        place.table = table
-        return place
 
     def among(self, text: ColumnElement[Any], name: str) -> ColumnElement[bool]:
         return text == any_(bindparam(name, type_=ARRAY(String)))

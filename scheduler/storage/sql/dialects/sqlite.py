@@ -64,7 +64,7 @@ class SQLite(OnConflict):
     name = "sqlite"
     insert = insert
     embedded = True
-    is_driven = True
+    row_place = "rowid"
     json = staticmethod(_to_json)
 
     def connect(self, *, most_beyond: int = MOST_BEYOND) -> Engine:
