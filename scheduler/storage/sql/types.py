@@ -8,7 +8,6 @@ change a value (MySQL's JSON rounds large numbers, TIMESTAMP ends in 2038), anot
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -30,17 +29,20 @@ _PADDED = (" ", _END)
 _ENDED = tuple(end + _END for end in _PADDED)
 
 
-to_json: Callable[[Any], str] = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
-"""A value as JSON text, ASCII, as every database can hold it."""
-
+_encoded = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 _decoded = json.JSONDecoder().decode
 
 
-def from_json(text: str | bytes) -> Any:
-    """The value of a JSON text as `to_json` makes it.
+def to_json(value: Any) -> str:
+    """A value as JSON text, ASCII, as every database can hold it.
 
-    An empty object is made without a parser: it is the data of most jobs.
+    An empty object, the data of most jobs, is written without an encoder.
     """
+    return "{}" if isinstance(value, dict) and not value else _encoded(value)
+
+
+def from_json(text: str | bytes) -> Any:
+    """The value of a JSON text as `to_json` makes it, an empty object without a parser."""
     if isinstance(text, bytes):
         text = text.decode()
     return {} if text == "{}" else _decoded(text)
