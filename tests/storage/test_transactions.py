@@ -17,11 +17,11 @@ from sqlalchemy.orm import Session
 from scheduler import JobQueue
 from scheduler.errors import DuplicateJob, InvalidOption, NotSupported, StorageUnavailable
 from scheduler.expansion import Expansion
-from scheduler.model import Completed, Job, Released
+from scheduler.model import Completed, Job, Outcome, Released
 from scheduler.storage.memory import MemoryStorage
 from scheduler.storage.sql import SQLStorage
-from scheduler.testing.contract.acts import lease, settlement, stored
-from scheduler.testing.values import a_job, a_schedule
+from scheduler.testing.contract.acts import lease, settlement, stored, token
+from scheduler.testing.values import HOUR, NOON, a_job, a_schedule
 
 
 @pytest.fixture
@@ -300,6 +300,24 @@ def test_an_expander_passes_over_what_another_holds(
     assert storage.record_expansions([change], wait=False) == [False]
     holder.rollback()
     assert storage.record_expansions([change], wait=False) == [True]
+
+
+@pytest.mark.parametrize("outcome", [Completed(), Released()])
+def test_who_settles_a_job_whose_lease_is_being_renewed_still_holds_it(
+    postgres_database: str, outcome: Outcome
+) -> None:
+    """The row is another than the one it waited for; the lease is the same."""
+    with SQLStorage(postgres_database) as storage, ThreadPoolExecutor(1) as pool:
+        storage.upgrade()
+        storage.save_jobs([a_job(), a_job()])
+        renewed, other = lease(storage), lease(storage)
+        with storage._engine.begin() as connection:
+            storage._jobs.renew(connection, {renewed.id: token(renewed)}, NOON + HOUR)
+            settlements = [settlement(renewed, outcome), settlement(other, outcome)]
+            written = pool.submit(storage.settle_jobs, settlements)
+            wait_until_blocked(storage)
+        assert written.result(timeout=10) == [True, True]
+        assert stored(storage, renewed) == settlements[0].job
 
 
 def wait_until_blocked(storage: SQLStorage) -> None:
