@@ -320,6 +320,22 @@ def test_who_settles_a_job_whose_lease_is_being_renewed_still_holds_it(
         assert stored(storage, renewed) == settlements[0].job
 
 
+def test_who_settles_waits_for_one_job_before_it_takes_a_later_one(postgres_database: str) -> None:
+    """So does who renews leases: else each might wait for the other, and one were undone."""
+    with SQLStorage(postgres_database) as storage, ThreadPoolExecutor(1) as pool:
+        storage.upgrade()
+        storage.save_jobs([a_job(), a_job()])
+        first, second = sorted((lease(storage), lease(storage)), key=lambda job: job.id)
+        row = text("SELECT id FROM jobs WHERE id = :id FOR UPDATE NOWAIT")
+        with storage._engine.begin() as connection:
+            connection.execute(row, {"id": first.id})
+            settlements = [settlement(job, Completed()) for job in (second, first)]
+            written = pool.submit(storage.settle_jobs, settlements)
+            wait_until_blocked(storage)
+            connection.execute(row, {"id": second.id})
+        assert written.result(timeout=10) == [True, True]
+
+
 def wait_until_blocked(storage: SQLStorage) -> None:
     """Return when a transaction of the database waits for another's lock."""
     asked, column = {

@@ -60,7 +60,9 @@ class DrivenJobs:
         """
         if self._settling is None:
             self._settling = Prepared(self._settle_records(), hand.dialect)
-        rows = ((each.job.id, each.token, *_settled_of(each.job)) for each in settlements)
+        # By their ids, as who renews leases locks them: else each could wait for the other.
+        ordered = sorted(settlements, key=lambda each: each.job.id)
+        rows = ((each.job.id, each.token, *_settled_of(each.job)) for each in ordered)
         held = {row[0] for row in hand.run(self._settling, self._ended.parameters(rows))}
         return [storable(each.job.id) in held for each in settlements]
 
