@@ -116,6 +116,22 @@ def test_a_twin_is_refused_in_the_callers_transaction(storage: SQLStorage, engin
         storage.save_jobs_in(connection, [job])
 
 
+def test_what_is_refused_leaves_nothing_in_the_callers_transaction(
+    storage: SQLStorage, engine: Engine
+) -> None:
+    """Which may go on, where the database lets it, and still is the caller's to undo."""
+    twin = a_job()
+    storage.save_job(twin)
+    with engine.connect() as connection:
+        with pytest.raises(DuplicateJob):
+            storage.save_jobs_in(connection, [a_job(), twin])
+        connection.commit()
+        assert storage.list_jobs() == [twin]
+        storage.save_jobs_in(connection, [a_job(), a_job()])
+        connection.rollback()
+    assert storage.list_jobs() == [twin]
+
+
 def test_what_is_no_connection_to_this_database_is_refused(
     storage: SQLStorage, engine: Engine, tmp_path: Path
 ) -> None:

@@ -212,7 +212,11 @@ class SQLStorage(BatchStorage):
         given = self._shared(connection)
         if jobs:
             where = dialects.shown(given.engine.url)
-            with _refusing_twins(_ids(jobs)), self._translated(where=where):
+            with (
+                _refusing_twins(_ids(jobs)),
+                self._translated(where=where),
+                self._database.whole(given),
+            ):
                 self._jobs.save(given, jobs)
 
     def _shared(self, connection: object) -> Connection:
