@@ -72,8 +72,10 @@ class JobVerbs:
     # --- writing ---------------------------------------------------------------------------
 
     def save(self, connection: Connection, jobs: Sequence[Job]) -> None:
-        # A connection of the caller's own may have another driver, which takes other parameters.
-        is_ours = connection.dialect.driver == self._database.url.get_driver_name()
+        # A connection of the caller's own may have another driver, or ours as asyncio has it: what
+        # they take is not the same.
+        dialect = connection.dialect
+        is_ours = dialect.driver == self._database.url.get_driver_name() and not dialect.is_async
         if self.driven is not None and is_ours:
             self.driven.load(Within(connection), jobs)
         else:
