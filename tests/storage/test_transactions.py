@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
-from scheduler import JobQueue
+from scheduler import JobQueue, lifecycle
 from scheduler.errors import DuplicateJob, InvalidOption, NotSupported, StorageUnavailable
 from scheduler.expansion import Expansion
 from scheduler.model import Completed, Job, Outcome, Released
@@ -336,20 +337,33 @@ def test_who_settles_a_job_whose_lease_is_being_renewed_still_holds_it(
         assert stored(storage, renewed) == settlements[0].job
 
 
-def test_who_settles_waits_for_one_job_before_it_takes_a_later_one(postgres_database: str) -> None:
+@pytest.mark.parametrize("verb", ["settle", "cancel"])
+def test_who_writes_jobs_waits_for_one_before_taking_a_later_one(
+    postgres_database: str, verb: str
+) -> None:
     """So does who renews leases: else each might wait for the other, and one were undone."""
     with SQLStorage(postgres_database) as storage, ThreadPoolExecutor(1) as pool:
         storage.upgrade()
+        schedule = a_schedule()
+        storage.save_schedule(schedule)
         storage.save_jobs([a_job(), a_job()])
         first, second = sorted((lease(storage), lease(storage)), key=lambda job: job.id)
+        act: Callable[[], list[bool]]
+        if verb == "settle":
+            settlements = [settlement(job, Completed()) for job in (second, first)]
+            act = partial(storage.settle_jobs, settlements)
+        else:
+            called_off = tuple((job, lifecycle.cancel(job, now=NOON)) for job in (second, first))
+            after = replace(schedule, revision=2)
+            expansion = Expansion(schedule, after, cancelled=called_off)
+            act = partial(storage.record_expansions, [expansion])
         row = text("SELECT id FROM jobs WHERE id = :id FOR UPDATE NOWAIT")
         with storage._engine.begin() as connection:
             connection.execute(row, {"id": first.id})
-            settlements = [settlement(job, Completed()) for job in (second, first)]
-            written = pool.submit(storage.settle_jobs, settlements)
+            written = pool.submit(act)
             wait_until_blocked(storage)
             connection.execute(row, {"id": second.id})
-        assert written.result(timeout=10) == [True, True]
+        assert all(written.result(timeout=10))
 
 
 def wait_until_blocked(storage: SQLStorage) -> None:
