@@ -204,7 +204,11 @@ class Executor:
             return
         if self._renew_at is not None and now < self._renew_at:
             return
-        landed = {each.flight.job.id: each.flight.token for each in self._slots.landings()}
+        landed = {
+            each.flight.job.id: each.flight.token
+            for each in self._slots.landings()
+            if not each.flight.abandoned  # whose job may be leased anew
+        }
         tokens = self._settler.tokens() | landed | self._tokens()
         faults.point("executor.renew.before")
         held = self._storage.renew_leases(tokens, expires_at=now + self._ttl)

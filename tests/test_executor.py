@@ -1219,3 +1219,22 @@ def test_beside_the_ticks_what_ended_keeps_its_lease_until_it_is_settled() -> No
     assert bench.status(job) == ["processing"]
     bench.executor.settle(NOON + 2 * TTL)
     assert (bench.status(job), bench.stored(job).retry_count) == (["completed"], 0)
+
+
+def test_a_handler_that_was_given_up_does_not_cost_the_next_attempt_its_lease() -> None:
+    """Though it ends after that one, and neither is settled yet."""
+    bench = Bench()
+    bench.executor.settles_apart = True
+    [job] = bench.add(timeout=SECOND, max_retries=1)
+    bench.tick()
+    given_up = bench.futures[job.id]
+    bench.tick(SECOND)
+    bench.executor.settle(NOON + SECOND)
+    bench.tick(MINUTE)
+    assert len(bench.started) == 2
+    bench.end(job)
+    given_up.set_result(Completed())
+    for third in range(1, 6):
+        bench.tick(MINUTE + third * TTL / 3)
+    bench.executor.settle(NOON + 2 * MINUTE)
+    assert (bench.status(job), bench.stored(job).error) == (["completed"], None)

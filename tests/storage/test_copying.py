@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any
 
 import pytest
 
 from scheduler.storage.sql.copying import blocks
+
+
+class Name(str, Enum):  # noqa: UP042 - a StrEnum would show its value
+    ONE = "one"
+
+
+class Number(int, Enum):
+    ONE = 1
 
 
 @pytest.mark.parametrize(
@@ -20,8 +29,19 @@ from scheduler.storage.sql.copying import blocks
         ([["100 %", "100 %"], ["%s", "%%"]], "100 %\t%s\n100 %\t%%\n"),
         ([["a\tb\nc\rd\\", "ž"]], "a\\tb\\nc\\rd\\\\\nž\n"),
         ([["\\.", "\\."]], "\\\\.\n\\\\.\n"),
+        ([[Name.ONE, "two"], [Number.ONE, Number.ONE]], "one\t1\ntwo\t1\n"),
     ],
-    ids=["one", "varying", "same", "null", "like null", "percent", "escaped", "end of data"],
+    ids=[
+        "one",
+        "varying",
+        "same",
+        "null",
+        "like null",
+        "percent",
+        "escaped",
+        "end of data",
+        "enum",
+    ],
 )
 def test_rows_are_lines(columns: list[list[Any]], text: str) -> None:
     """Tabs part the values, what they hold of the format is escaped, NULL is \\\\N."""

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,14 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
-from scheduler import JobQueue
+from scheduler import JobQueue, lifecycle
 from scheduler.errors import DuplicateJob, InvalidOption, NotSupported, StorageUnavailable
 from scheduler.expansion import Expansion
-from scheduler.model import Completed, Job, Released
+from scheduler.model import Completed, Job, Outcome, Released
 from scheduler.storage.memory import MemoryStorage
 from scheduler.storage.sql import SQLStorage
-from scheduler.testing.contract.acts import lease, settlement, stored
-from scheduler.testing.values import a_job, a_schedule
+from scheduler.testing.contract.acts import lease, settlement, stored, token
+from scheduler.testing.values import HOUR, NOON, a_job, a_schedule
 
 
 @pytest.fixture
@@ -114,6 +115,22 @@ def test_a_twin_is_refused_in_the_callers_transaction(storage: SQLStorage, engin
     storage.save_job(job)
     with engine.connect() as connection, pytest.raises(DuplicateJob, match=job.id):
         storage.save_jobs_in(connection, [job])
+
+
+def test_what_is_refused_leaves_nothing_in_the_callers_transaction(
+    storage: SQLStorage, engine: Engine
+) -> None:
+    """Which may go on, where the database lets it, and still is the caller's to undo."""
+    twin = a_job()
+    storage.save_job(twin)
+    with engine.connect() as connection:
+        with pytest.raises(DuplicateJob):
+            storage.save_jobs_in(connection, [a_job(), twin])
+        connection.commit()
+        assert storage.list_jobs() == [twin]
+        storage.save_jobs_in(connection, [a_job(), a_job()])
+        connection.rollback()
+    assert storage.list_jobs() == [twin]
 
 
 def test_what_is_no_connection_to_this_database_is_refused(
@@ -300,6 +317,53 @@ def test_an_expander_passes_over_what_another_holds(
     assert storage.record_expansions([change], wait=False) == [False]
     holder.rollback()
     assert storage.record_expansions([change], wait=False) == [True]
+
+
+@pytest.mark.parametrize("outcome", [Completed(), Released()])
+def test_who_settles_a_job_whose_lease_is_being_renewed_still_holds_it(
+    postgres_database: str, outcome: Outcome
+) -> None:
+    """The row is another than the one it waited for; the lease is the same."""
+    with SQLStorage(postgres_database) as storage, ThreadPoolExecutor(1) as pool:
+        storage.upgrade()
+        storage.save_jobs([a_job(), a_job()])
+        renewed, other = lease(storage), lease(storage)
+        with storage._engine.begin() as connection:
+            storage._jobs.renew(connection, {renewed.id: token(renewed)}, NOON + HOUR)
+            settlements = [settlement(renewed, outcome), settlement(other, outcome)]
+            written = pool.submit(storage.settle_jobs, settlements)
+            wait_until_blocked(storage)
+        assert written.result(timeout=10) == [True, True]
+        assert stored(storage, renewed) == settlements[0].job
+
+
+@pytest.mark.parametrize("verb", ["settle", "cancel"])
+def test_who_writes_jobs_waits_for_one_before_taking_a_later_one(
+    postgres_database: str, verb: str
+) -> None:
+    """So does who renews leases: else each might wait for the other, and one were undone."""
+    with SQLStorage(postgres_database) as storage, ThreadPoolExecutor(1) as pool:
+        storage.upgrade()
+        schedule = a_schedule()
+        storage.save_schedule(schedule)
+        storage.save_jobs([a_job(), a_job()])
+        first, second = sorted((lease(storage), lease(storage)), key=lambda job: job.id)
+        act: Callable[[], list[bool]]
+        if verb == "settle":
+            settlements = [settlement(job, Completed()) for job in (second, first)]
+            act = partial(storage.settle_jobs, settlements)
+        else:
+            called_off = tuple((job, lifecycle.cancel(job, now=NOON)) for job in (second, first))
+            after = replace(schedule, revision=2)
+            expansion = Expansion(schedule, after, cancelled=called_off)
+            act = partial(storage.record_expansions, [expansion])
+        row = text("SELECT id FROM jobs WHERE id = :id FOR UPDATE NOWAIT")
+        with storage._engine.begin() as connection:
+            connection.execute(row, {"id": first.id})
+            written = pool.submit(act)
+            wait_until_blocked(storage)
+            connection.execute(row, {"id": second.id})
+        assert all(written.result(timeout=10))
 
 
 def wait_until_blocked(storage: SQLStorage) -> None:

@@ -6,6 +6,7 @@ What all rows have in common is made text once. Pure: the text, and not how it i
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from enum import Enum
 from itertools import islice, repeat
 from typing import Any
 
@@ -38,6 +39,8 @@ def blocks(columns: Sequence[Sequence[Any]]) -> Iterator[bytes]:
 
 def _texts(values: Sequence[Any]) -> Sequence[str]:
     """The values of a column, each as it stands in a line."""
+    if any(issubclass(kind, Enum) for kind in set(map(type, values))):  # they show their names
+        values = [each.value if isinstance(each, Enum) else each for each in values]
     texts = [str(each) for each in values]
     all_of_them = "".join(texts)
     if any(mark in all_of_them for mark in _ESCAPES):

@@ -5,7 +5,7 @@ Where a database has it, almost every job goes this way; see also leasing.py and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -54,10 +54,15 @@ class DrivenJobs:
         self._new.announce(hand, job)
 
     def settle(self, hand: Hand, settlements: Sequence[Settlement]) -> list[bool]:
-        """Write the jobs of `settlements`, and nothing beside them, by one statement."""
+        """Write the jobs of `settlements`, and nothing beside them, by one statement.
+
+        It may miss a job whose lease was renewed while it waited for the row: see `missed_too`.
+        """
         if self._settling is None:
             self._settling = Prepared(self._settle_records(), hand.dialect)
-        rows = ((each.job.id, each.token, *_settled_of(each.job)) for each in settlements)
+        # By their ids, as who renews leases locks them: else each could wait for the other.
+        ordered = sorted(settlements, key=lambda each: each.job.id)
+        rows = ((each.job.id, each.token, *_settled_of(each.job)) for each in ordered)
         held = {row[0] for row in hand.run(self._settling, self._ended.parameters(rows))}
         return [storable(each.job.id) in held for each in settlements]
 
@@ -84,6 +89,21 @@ class DrivenJobs:
         return update(jobs).values(
             {**values, jobs.c.lease_token: None, jobs.c.lease_expires_at: None}
         )
+
+
+def missed_too(
+    held: list[bool],
+    settlements: Sequence[Settlement],
+    settle: Callable[[list[Settlement]], list[bool]],
+) -> list[bool]:
+    """`held`, and of those that were not what `settle` says, which looks at the rows anew.
+
+    A row that is written while a statement waits for it moves, and where it is by then the
+    statement does not see. That its lease is lost only another statement can say.
+    """
+    missed = [each for each, is_held in zip(settlements, held, strict=True) if not is_held]
+    found = iter(settle(missed) if missed else ())
+    return [is_held or next(found) for is_held in held]
 
 
 def _held(jobs: FromClause, ended: Any) -> Iterator[ColumnElement[bool]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import (
@@ -29,7 +30,7 @@ from scheduler.model import Attempt, Job, JobStatus, Lease, Settlement
 from scheduler.storage.base import proves
 from scheduler.storage.sql.dialects import Database
 from scheduler.storage.sql.dialects.on_conflict import OnConflict
-from scheduler.storage.sql.driven import SETTLED, DrivenJobs
+from scheduler.storage.sql.driven import SETTLED, DrivenJobs, missed_too
 from scheduler.storage.sql.driver import Within
 from scheduler.storage.sql.parts import parts
 from scheduler.storage.sql.rows import (
@@ -71,8 +72,10 @@ class JobVerbs:
     # --- writing ---------------------------------------------------------------------------
 
     def save(self, connection: Connection, jobs: Sequence[Job]) -> None:
-        # A connection of the caller's own may have another driver, which takes other parameters.
-        is_ours = connection.dialect.driver == self._database.url.get_driver_name()
+        # A connection of the caller's own may have another driver, or ours as asyncio has it: what
+        # they take is not the same.
+        dialect = connection.dialect
+        is_ours = dialect.driver == self._database.url.get_driver_name() and not dialect.is_async
         if self.driven is not None and is_ours:
             self.driven.load(Within(connection), jobs)
         else:
@@ -191,6 +194,7 @@ class JobVerbs:
         are_twins = len({each.job.id for each in settlements}) < len(settlements)
         if self.driven is not None and not any(rescued) and not are_twins:
             held = self.driven.settle(Within(connection), settlements)
+            held = missed_too(held, settlements, partial(self._settle_locked, connection))
         else:
             held = self._settle_locked(connection, settlements, skip=all(rescued))
         kept = [each for each, is_held in zip(settlements, held, strict=True) if is_held]
@@ -203,7 +207,7 @@ class JobVerbs:
         return held
 
     def _settle_locked(
-        self, connection: Connection, settlements: Sequence[Settlement], *, skip: bool
+        self, connection: Connection, settlements: Sequence[Settlement], *, skip: bool = False
     ) -> list[bool]:
         """The same in two steps, where a database needs them: lock the rows, then write those."""
         ids = [each.job.id for each in settlements]

@@ -248,14 +248,15 @@ class ScheduleVerbs:
     ) -> None:
         """What else was expanded, `jobs` too: each kind of row in one statement; none of none."""
         tables = self._tables
+        called_off = [pair for each in expansions for pair in each.cancelled]
         cancelled = [
             {
                 "cancelled_id": before.id,
                 "cancelled_from": before.status.value,
                 **only(job_row(after), _CANCELLED),
             }
-            for each in expansions
-            for before, after in each.cancelled
+            # In the order in which those are locked that are settled or renewed.
+            for before, after in sorted(called_off, key=lambda pair: pair[0].id)
         ]
         if cancelled:
             connection.execute(self._cancel, cancelled)

@@ -53,6 +53,7 @@ from scheduler.storage.base import DEFAULT_TTL, check_ended, check_new, new_toke
 from scheduler.storage.batches import BatchStorage
 from scheduler.storage.sql import dialects, schema
 from scheduler.storage.sql.acquisition import Acquisition
+from scheduler.storage.sql.driven import missed_too
 from scheduler.storage.sql.driver import Hand, Within
 from scheduler.storage.sql.jobs import JobVerbs
 from scheduler.storage.sql.parts import slices
@@ -211,7 +212,11 @@ class SQLStorage(BatchStorage):
         given = self._shared(connection)
         if jobs:
             where = dialects.shown(given.engine.url)
-            with _refusing_twins(_ids(jobs)), self._translated(where=where):
+            with (
+                _refusing_twins(_ids(jobs)),
+                self._translated(where=where),
+                self._database.whole(given),
+            ):
                 self._jobs.save(given, jobs)
 
     def _shared(self, connection: object) -> Connection:
@@ -413,11 +418,15 @@ class SQLStorage(BatchStorage):
             return []
         driven = self._jobs.driven
         if driven is not None and _are_plain(settlements):
-            written = self._alone(lambda hand: driven.settle(hand, settlements))
+            held = self._alone(lambda hand: driven.settle(hand, settlements))
+            written = missed_too(held, settlements, self._settle)
         else:
-            written = self._write(lambda connection: self._jobs.settle(connection, settlements))
+            written = self._settle(settlements)
         faults.point("sql.settle.committed")
         return written
+
+    def _settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        return self._write(lambda connection: self._jobs.settle(connection, settlements))
 
     def settle_jobs_in(
         self, connection: Connection, settlements: Sequence[Settlement]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -126,6 +126,10 @@ class Database(ABC):
     @abstractmethod
     def is_conflict(self, error: DBAPIError) -> bool:
         """Whether it undid the transaction for the sake of another: the same again may work."""
+
+    def whole(self, connection: Connection) -> AbstractContextManager[Any]:
+        """A block that, if it raises, leaves nothing in a transaction which is not ours to end."""
+        return nullcontext()
 
     def lock_upgrade(self, connection: Connection) -> None:  # noqa: B027 - most need it not
         """Let one at a time change the tables, until `connection`, which has no other use, ends."""

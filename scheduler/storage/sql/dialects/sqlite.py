@@ -8,8 +8,8 @@ the same row as free. So nothing has to be locked row by row.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from time import sleep
 from typing import Any
@@ -144,6 +144,19 @@ class SQLite(OnConflict):
                 return bool
             case _:
                 return None
+
+    @contextmanager
+    def whole(self, connection: Connection) -> Iterator[None]:
+        # A statement that fails undoes itself, and no row that was inserted before it.
+        if not connection.in_transaction():
+            connection.begin()
+        driven: Any = connection.connection.driver_connection
+        if not driven.in_transaction:
+            # The driver waits with it for the first row: a savepoint would be the transaction, and
+            # its end a commit.
+            connection.exec_driver_sql("BEGIN")
+        with connection.begin_nested():
+            yield
 
     def locked(self, query: Select[Any], table: Table, *, skip: bool = False) -> Select[Any]:
         return query  # the whole database is
