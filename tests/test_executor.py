@@ -1178,7 +1178,7 @@ def test_beside_the_ticks_the_slot_of_a_handler_that_was_given_up_is_filled_when
 
 
 def test_beside_the_ticks_nothing_more_is_leased_while_what_ended_is_not_settled() -> None:
-    """Its lease is not renewed: settled too late, all of it would run once more."""
+    """Else a store that is slow to take outcomes would be ever further behind."""
     bench = Bench(concurrency=2)
     bench.executor.settles_apart = True
     bench.add(9)

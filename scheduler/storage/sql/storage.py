@@ -419,13 +419,13 @@ class SQLStorage(BatchStorage):
         driven = self._jobs.driven
         if driven is not None and _are_plain(settlements):
             held = self._alone(lambda hand: driven.settle(hand, settlements))
-            written = missed_too(held, settlements, self._settle)
+            written = missed_too(held, settlements, self._settle_all)
         else:
-            written = self._settle(settlements)
+            written = self._settle_all(settlements)
         faults.point("sql.settle.committed")
         return written
 
-    def _settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+    def _settle_all(self, settlements: Sequence[Settlement]) -> list[bool]:
         return self._write(lambda connection: self._jobs.settle(connection, settlements))
 
     def settle_jobs_in(
