@@ -174,20 +174,14 @@ class Service:
         return WebServer(create_app(self.queue), host=self.settings.host, port=self.settings.port)
 
 
-MOST_YOUNG = 50_000
-"""How many values may be new before the garbage collector looks through them: more than a batch."""
-
-
 def settle_in() -> None:
     """Take what is loaded by now for what stays until the end of the process.
 
     The garbage collector would look through all of it again and again: while jobs come and go by
-    the thousand, that takes a third of the time. Nor does it look at a batch that is on its way:
-    what it is made of is gone with it.
+    the thousand, that takes a third of the time.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(MOST_YOUNG, *gc.get_threshold()[1:])
 
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
