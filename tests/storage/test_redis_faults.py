@@ -79,6 +79,18 @@ def until_it_dies(write: Callable[[], None], heard: Acknowledged) -> None:
         return
 
 
+def write_the_log_anew(url: str) -> None:
+    """As after every crash of a server that has an AOF.
+
+    Of a transaction whose end is cut off by it, the server leaves the beginning in the log, to
+    which it then appends: the next start would find half of it (valkey#4342).
+    """
+    with Redis.from_url(url) as client:
+        client.bgrewriteaof()
+        while client.info("persistence")["aof_rewrite_in_progress"]:
+            threading.Event().wait(0.005)
+
+
 def test_a_server_killed_in_the_middle_loses_nothing_it_acknowledged(tmp_path: Path) -> None:
     """With an AOF that is synced before each answer: not a job, an outcome or a cursor.
 
@@ -97,6 +109,7 @@ def test_a_server_killed_in_the_middle_loses_nothing_it_acknowledged(tmp_path: P
                 for end in ends:
                     end.result(timeout=30)
             server.start()
+            write_the_log_anew(server.url)
             with open_storage(server.url) as storage:
                 jobs = {job.id: job for job in storage.list_jobs(limit=100_000)}
                 assert heard.saved <= set(jobs)
