@@ -54,7 +54,7 @@ from scheduler.storage.batches import BatchStorage
 from scheduler.storage.sql import dialects, schema
 from scheduler.storage.sql.acquisition import Acquisition
 from scheduler.storage.sql.driven import missed_too
-from scheduler.storage.sql.driver import Hand, Within
+from scheduler.storage.sql.driver import Hand
 from scheduler.storage.sql.jobs import JobVerbs
 from scheduler.storage.sql.parts import slices
 from scheduler.storage.sql.pruning import Pruning
@@ -142,10 +142,6 @@ class SQLStorage(BatchStorage):
                 return work(connection)
 
         return self._persist(once)
-
-    def _together(self, work: Callable[[Hand], T]) -> T:
-        """What `work` returns, in a transaction of its own."""
-        return self._write(lambda connection: work(Within(connection)))
 
     @staticmethod
     def _persist(once: Callable[[], T]) -> T:
