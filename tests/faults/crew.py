@@ -151,16 +151,20 @@ class Crew:
             time.sleep(POLL_SECONDS)
 
     def kill(self, member: Member) -> None:
-        """SIGKILL; `mend` replaces it."""
+        """SIGKILL; another takes its place."""
         member.popen.kill()
         member.popen.wait()
+        self.mend()
 
     def stop(self) -> None:
-        """SIGTERM to all; each drains and exits with 0, or has not begun yet."""
+        """SIGTERM to all; each drains and exits with 0, dies of its fault, or had not begun yet."""
         for member in self.members:
             member.popen.terminate()
         for member in self.members:
             code = member.end()
+            if code == faults.EXIT_CODE:
+                self.dead.append(member)
+                continue
             has_begun = code != -signal.SIGTERM or member.logged("running")
             assert code == 0 or not has_begun, f"exit code {code}:\n{member.tail()}"
         self.members.clear()

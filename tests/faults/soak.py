@@ -101,7 +101,6 @@ def soak(starter: Starter, place: Path, url: str, number: int) -> Soak:
             acted.crew.pass_time(1.0)
             memory.append((done(acted), resident(survivor)))
             acted.crew.kill(moments.choice([m for m in acted.crew.members if m is not survivor]))
-            acted.crew.mend()
         seconds = time.monotonic() - began
         acted.crew.stop()
         fault = f"soak, SIGKILL x {len(acted.crew.dead)}"

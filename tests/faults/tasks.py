@@ -1,7 +1,9 @@
 """What the services under test do: every call of a handler leaves one line in a file.
 
-A line is one write to a file opened for appending: whole, or not there. It says under which lease
-it was made, and the handler returns the same, so that a result tells whose it is.
+A line is one write to a file opened for appending, and has a length that divides a page's: a kill
+between two pages, or a reader that comes between them, would find half of it. So it is whole, or
+not there. It says under which lease it was made, and the handler returns the same, so that a result
+tells whose it is.
 """
 
 from __future__ import annotations
@@ -15,6 +17,9 @@ from scheduler import JobContext, job
 
 LOG = "FAULTS_LOG"
 """The variable that names the file of lines."""
+
+LENGTH = 512
+"""Bytes of a line, of which the last ends it."""
 
 FAILURE = "fails at first, under "
 """What stands before the token of the lease in the error of a handler that was made to fail."""
@@ -34,9 +39,11 @@ def effect(ctx: JobContext) -> str:
         "attempt": ctx.attempt,
         "due": job.scheduled_at.isoformat(),
     }
+    text = json.dumps(line).ljust(LENGTH - 1) + "\n"
+    assert len(text) == LENGTH, text
     file = os.open(os.environ[LOG], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     try:
-        os.write(file, json.dumps(line).encode() + b"\n")
+        os.write(file, text.encode())
     finally:
         os.close(file)
     return lease.token
