@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,7 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, NullPool, create_engine, text
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Integer,
+    NullPool,
+    bindparam,
+    column,
+    create_engine,
+    table,
+    text,
+)
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
@@ -386,6 +397,26 @@ def test_a_server_ends_a_transaction_that_stands_still(server_database: str) -> 
     }
     with SQLStorage(server_database) as storage, storage._engine.connect() as connection:
         assert connection.scalar(text(asked[storage._database.name])) in ("15s", 15)
+
+
+@pytest.mark.parametrize("verb", ["insert", "update"])
+def test_postgresql_ends_it_whatever_was_written_last(postgres_database: str, verb: str) -> None:
+    """Of many rows, too: psycopg would send them so that the server does not count the time."""
+    told = text("SET LOCAL idle_in_transaction_session_timeout = '50ms'")
+    there = text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid")
+    with SQLStorage(postgres_database) as storage, storage._engine.connect() as connection:
+        storage.upgrade()
+        pid = connection.scalar(text("SELECT pg_backend_pid()"))
+        connection.execute(text("CREATE TEMPORARY TABLE kept (a INTEGER)"))
+        connection.execute(told)
+        kept = table("kept", column("a", Integer))
+        write = kept.insert() if verb == "insert" else kept.update().values(a=bindparam("a"))
+        connection.execute(write, [{"a": each} for each in range(20)])
+        with storage._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as other:
+            deadline = time.monotonic() + 30
+            while other.scalar(there, {"pid": pid}):
+                assert time.monotonic() < deadline
+        connection.invalidate()
 
 
 def test_a_pooler_ends_such_a_transaction_too(pooled_postgres: str) -> None:

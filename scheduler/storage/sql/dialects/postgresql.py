@@ -124,6 +124,7 @@ class PostgreSQL(OnConflict):
             connect_args=given,
         )
         _ask_when_heard(engine)
+        _one_exchange_each(engine)
         if self.options.pooler:
             local = settings.format("LOCAL")
             event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(local))
@@ -279,6 +280,23 @@ def _ask_when_heard(engine: Engine) -> None:
             raise DisconnectionError(str(error)) from error
 
     event.listen(engine, "checkout", lent)
+
+
+def _one_exchange_each(engine: Engine) -> None:
+    """Run what is run for many rows without a pipeline, which psycopg's `executemany` makes.
+
+    Between two messages of one, and until the next exchange after it, the server does not count
+    for how long a transaction stands still: it would never end that of a process which is stopped.
+    Many new rows are values of one INSERT.
+    """
+    engine.dialect.use_insertmanyvalues_wo_returning = True
+
+    def each(cursor: Any, statement: str, rows: Sequence[Any], _context: Any) -> bool:
+        for row in rows:
+            cursor.execute(statement, row)
+        return True
+
+    event.listen(engine, "do_executemany", each)
 
 
 class Listener:
