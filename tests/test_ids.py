@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
@@ -42,6 +43,40 @@ def test_threads_never_get_the_same_id() -> None:
     assert len(set(ids)) == 2000
 
 
+def test_a_child_does_not_go_on_where_its_parent_does() -> None:
+    """Else the two would draw from one stretch of ids."""
+    reader, writer = os.pipe()
+    mine = new_id(NOON)
+    if os.fork() == 0:
+        os.write(writer, new_id(NOON).encode())
+        os._exit(0)
+    os.wait()
+    theirs = os.read(reader, 36).decode()
+    os.close(reader)
+    os.close(writer)
+    assert abs(tail_of(theirs) - tail_of(mine)) > 2**40
+
+
+def tail_of(made: str) -> int:
+    """The random bits of an id: 12 before the variant, 62 after it."""
+    number = uuid.UUID(made).int
+    return (number >> 64 & 0xFFF) << 62 | number & (1 << 62) - 1
+
+
+def test_jobs_of_schedules_that_were_made_in_a_row_stand_in_a_row() -> None:
+    """Nearly: of those of one instant, each is within a few places of where its schedule is."""
+    schedules = [each for n in range(40) for each in new_ids(NOON + n * MILLISECOND, 25)]
+    made = [occurrence_id(each, NOON) for each in schedules]
+    places = {each: place for place, each in enumerate(sorted(made))}
+    assert max(abs(places[each] - place) for place, each in enumerate(made)) < 30
+
+
+def test_schedules_made_by_different_hands_have_different_jobs() -> None:
+    """Even if where they stand among others is the same."""
+    schedules = [f"{n:08x}-0000-7000-8000-000000000000" for n in range(5000)]
+    assert len({occurrence_id(each, NOON) for each in schedules}) == 5000
+
+
 def test_an_occurrence_has_one_id() -> None:
     """The same for every caller and zone; another for another schedule or microsecond."""
     there = NOON.astimezone(timezone(timedelta(hours=5, minutes=30)))
@@ -61,6 +96,8 @@ def test_an_occurrence_keeps_its_id_for_ever() -> None:
         occurrence_id("s", utc("2026-03-29T01:30:00+00:00"))
         == "019d3736-51c0-8210-87bd-410ef44966d8"
     )
+    made_here = "019ac0de-0123-7456-89ab-cdef01234567"
+    assert occurrence_id(made_here, NOON) == "019b8e07-4600-826a-bcde-f1ce6e82d695"
 
 
 instants = st.datetimes(

@@ -47,21 +47,34 @@ class Store:
     def fill_jobs(self, model: Job, n: int, *, prefix: str) -> None:
         """`n` jobs like `model`, which itself is not there."""
         self.storage.save_jobs([model])
-        self._copy("jobs", model.id, n, {"id": prefix})
+        self._copy("jobs", model.id, n, {"id": self._numbered(prefix)})
 
     def fill_schedules(self, model: Schedule, n: int) -> None:
         """`n` schedules like `model`, which itself is not there."""
         self.storage.save_schedule(model)
-        self._copy("schedules", model.id, n, {"id": "schedule-", "name": "schedule-"})
+        numbered = {"id": self._in_a_row(), "name": self._numbered("schedule-")}
+        self._copy("schedules", model.id, n, numbered)
+
+    def _numbered(self, prefix: str) -> str:
+        """SQL: `prefix` and the number g."""
+        is_sqlite = self.name == SQLITE
+        number = f"substr('{NUMBER}' || g, -10)" if is_sqlite else "lpad(g::text, 10, '0')"
+        return f"'{prefix}' || {number}"
+
+    def _in_a_row(self) -> str:
+        """SQL: the id of the number g, as if one process had made all of them in one go."""
+        is_sqlite = self.name == SQLITE
+        tail = "printf('%015x', g << 31)" if is_sqlite else "lpad(to_hex(g::bigint << 31), 15, '0')"
+        return f"'019b9100-0000-7000-8' || substr({tail}, 1, 3) || '-' || substr({tail}, 4)"
 
     def _copy(self, table: str, model: str, n: int, numbered: Mapping[str, str]) -> None:
-        """`n` copies of the row whose id is `model`, and then not that row."""
+        """`n` copies of the row whose id is `model`, and then not that row.
+
+        `numbered` are the columns that differ: SQL in which the number of a copy is g.
+        """
         is_sqlite = self.name == SQLITE
         columns = self.columns(table)
-        number = f"substr('{NUMBER}' || g, -10)" if is_sqlite else "lpad(g::text, 10, '0')"
-        values = [
-            f"'{numbered[each]}' || {number}" if each in numbered else each for each in columns
-        ]
+        values = [numbered.get(each, each) for each in columns]
         numbers = f"generate_series(1, {n}) AS g"
         if is_sqlite:
             up = f"SELECT 1 UNION ALL SELECT g + 1 FROM up WHERE g < {n}"
