@@ -7,7 +7,7 @@ table; what another was first with is simply not written again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
 from scheduler import faults
@@ -21,6 +21,9 @@ log = logger(__name__)
 
 BATCH = 2_000
 """How many schedules one transaction expands."""
+
+MOST_JOBS = 5_000
+"""A transaction that has made so many jobs takes no further schedule: all of them are in memory."""
 
 LOST_RACE_PAUSE = timedelta(milliseconds=20)
 """How long an expander that another was ahead of waits before it looks again."""
@@ -82,7 +85,7 @@ class Expander:
         while due := self._storage.due_schedules(now, limit=BATCH):
             faults.point("expander.due.read")
             made = made_of(self._storage, [each for each in due if _looks_at_jobs(each)])
-            expansions = [expand(each, now, made.get(each.id, NOTHING)) for each in due]
+            expansions = _first(expand(each, now, made.get(each.id, NOTHING)) for each in due)
             faults.point("expander.record.before")
             written = self._storage.record_expansions(expansions, wait=False)
             faults.point("expander.record.after")
@@ -92,12 +95,24 @@ class Expander:
             if not all(written):
                 lost = True
                 break
-            if len(due) < BATCH:
+            if len(expansions) == len(due) < BATCH:
                 break
         next_at = self._storage.next_schedule_at()
         if lost and next_at is not None:
             return max(next_at, now + LOST_RACE_PAUSE)
         return next_at
+
+
+def _first(expansions: Iterable[Expansion]) -> list[Expansion]:
+    """As many of them as one transaction takes; the others are not made."""
+    taken: list[Expansion] = []
+    jobs = 0
+    for each in expansions:
+        taken.append(each)
+        jobs += len(each.jobs)
+        if jobs >= MOST_JOBS:
+            break
+    return taken
 
 
 def _looks_at_jobs(schedule: Schedule) -> bool:

@@ -13,10 +13,10 @@ from scheduler.errors import StorageUnavailable
 from scheduler.events import Event
 from scheduler.expander import LOST_RACE_PAUSE, ClockWatch, Expander
 from scheduler.expansion import Expansion
-from scheduler.model import CatchUp, ScheduleStatus
+from scheduler.model import CatchUp, JobStatus, ScheduleStatus
 from scheduler.storage import JobStorage, open_storage
 from scheduler.storage.memory import MemoryStorage
-from scheduler.testing.values import NOON, SECOND, a_schedule
+from scheduler.testing.values import NOON, SECOND, a_schedule, utc
 
 HOUR = timedelta(hours=1)
 
@@ -104,6 +104,38 @@ def test_what_was_written_is_told(
     }
     assert scheduled.name == "scheduled"
     assert [scheduled.job] == storage.list_jobs()
+
+
+class Weighed(MemoryStorage):
+    """Says of each write how many jobs it was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.jobs: list[int] = []
+
+    def record_expansions(
+        self, expansions: Sequence[Expansion], *, wait: bool = True
+    ) -> list[bool]:
+        self.jobs.append(sum(len(each.jobs) for each in expansions))
+        return super().record_expansions(expansions, wait=wait)
+
+
+def test_what_many_schedules_missed_is_written_bit_by_bit() -> None:
+    """In one tick, and all of it: but never are the jobs of all of them in memory at once."""
+    storage, each, schedules = Weighed(), 700, 20
+    for n in range(schedules):
+        missed = a_schedule(
+            f"missed-{n}",
+            rule={"every": 1, "unit": "minutes", "start_date": "2026-01-05T00:00Z"},
+            catch_up=CatchUp.ALL,
+            catch_up_max=each,
+            created_at=utc("2026-01-05T00:00Z"),
+        )
+        storage.save_schedule(missed)
+    now = utc("2026-01-05T00:00Z") + timedelta(minutes=each - 1)
+    assert Expander(storage, emit=lambda event: None).tick(now) == now + timedelta(minutes=1)
+    assert sum(storage.jobs) == storage.count_jobs()[JobStatus.PENDING] == schedules * each
+    assert max(storage.jobs) < expander_module.MOST_JOBS + each
 
 
 class Outrun(MemoryStorage):
