@@ -24,7 +24,9 @@ _TAIL_BITS = 74
 _VERSION_BITS = 62
 _FIRST_BITS = _TAIL_BITS - 1  # a beginning leaves room for 2**41 ids, each of which takes 2**32
 
-_PLACE = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-([89ab][0-9a-f]{3})-([0-9a-f]{4}).{8}")
+_PLACE = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-([89ab][0-9a-f]{3})-([0-9a-f]{4})[0-9a-f]{8}"
+)
 """A UUIDv7, and where in it is what one made in the same process soon after has, or a bit more."""
 _PLACE_BITS = 30
 

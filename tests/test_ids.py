@@ -7,6 +7,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,14 +44,18 @@ def test_threads_never_get_the_same_id() -> None:
     assert len(set(ids)) == 2000
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_child_does_not_go_on_where_its_parent_does() -> None:
     """Else the two would draw from one stretch of ids."""
     reader, writer = os.pipe()
     mine = new_id(NOON)
-    if os.fork() == 0:
-        os.write(writer, new_id(NOON).encode())
-        os._exit(0)
-    os.wait()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(writer, new_id(NOON).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
     theirs = os.read(reader, 36).decode()
     os.close(reader)
     os.close(writer)

@@ -401,7 +401,7 @@ def test_a_server_ends_a_transaction_that_stands_still(server_database: str) -> 
 
 @pytest.mark.parametrize("verb", ["insert", "update"])
 def test_postgresql_ends_it_whatever_was_written_last(postgres_database: str, verb: str) -> None:
-    """Of many rows, too: psycopg would send them so that the server does not count the time."""
+    """Of many rows, too: after psycopg has sent those, the server does not count the time."""
     told = text("SET LOCAL idle_in_transaction_session_timeout = '50ms'")
     there = text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid")
     with SQLStorage(postgres_database) as storage, storage._engine.connect() as connection:
@@ -411,7 +411,8 @@ def test_postgresql_ends_it_whatever_was_written_last(postgres_database: str, ve
         connection.execute(told)
         kept = table("kept", column("a", Integer))
         write = kept.insert() if verb == "insert" else kept.update().values(a=bindparam("a"))
-        connection.execute(write, [{"a": each} for each in range(20)])
+        written = connection.execute(write, [{"a": each} for each in range(20)])
+        assert written.rowcount == (20 if verb == "insert" else 0)
         with storage._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as other:
             deadline = time.monotonic() + 30
             while other.scalar(there, {"pid": pid}):

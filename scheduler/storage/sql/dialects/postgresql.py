@@ -124,7 +124,7 @@ class PostgreSQL(OnConflict):
             connect_args=given,
         )
         _ask_when_heard(engine)
-        _one_exchange_each(engine)
+        _end_pipelines(engine)
         if self.options.pooler:
             local = settings.format("LOCAL")
             event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(local))
@@ -282,21 +282,19 @@ def _ask_when_heard(engine: Engine) -> None:
     event.listen(engine, "checkout", lent)
 
 
-def _one_exchange_each(engine: Engine) -> None:
-    """Run what is run for many rows without a pipeline, which psycopg's `executemany` makes.
+def _end_pipelines(engine: Engine) -> None:
+    """Let an exchange follow what is run for many rows, which psycopg sends as a pipeline.
 
-    Between two messages of one, and until the next exchange after it, the server does not count
-    for how long a transaction stands still: it would never end that of a process which is stopped.
-    Many new rows are values of one INSERT.
+    Its last word there is a request to flush, after which the server does not count for how long
+    the transaction stands still: that of a process which is stopped just then would never end.
     """
-    engine.dialect.use_insertmanyvalues_wo_returning = True
 
-    def each(cursor: Any, statement: str, rows: Sequence[Any], _context: Any) -> bool:
-        for row in rows:
-            cursor.execute(statement, row)
+    def many(cursor: Any, statement: str, rows: Sequence[Any], _context: Any) -> bool:
+        cursor.executemany(statement, rows)
+        cursor.connection.execute("")
         return True
 
-    event.listen(engine, "do_executemany", each)
+    event.listen(engine, "do_executemany", many)
 
 
 class Listener:
