@@ -410,9 +410,11 @@ def test_postgresql_ends_it_whatever_was_written_last(postgres_database: str, ve
         connection.execute(text("CREATE TEMPORARY TABLE kept (a INTEGER)"))
         connection.execute(told)
         kept = table("kept", column("a", Integer))
-        write = kept.insert() if verb == "insert" else kept.update().values(a=bindparam("a"))
-        written = connection.execute(write, [{"a": each} for each in range(20)])
-        assert written.rowcount == (20 if verb == "insert" else 0)
+        connection.execute(kept.insert(), [{"a": each} for each in range(20)])
+        if verb == "update":
+            write = kept.update().where(kept.c.a == bindparam("was")).values(a=0)
+            written = connection.execute(write, [{"was": each} for each in range(20)])
+            assert written.rowcount == 20
         with storage._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as other:
             deadline = time.monotonic() + 30
             while other.scalar(there, {"pid": pid}):
