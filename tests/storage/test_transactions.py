@@ -402,7 +402,7 @@ def test_a_server_ends_a_transaction_that_stands_still(server_database: str) -> 
 @pytest.mark.parametrize("verb", ["insert", "update"])
 def test_postgresql_ends_it_whatever_was_written_last(postgres_database: str, verb: str) -> None:
     """Of many rows, too: after psycopg has sent those, the server does not count the time."""
-    told = text("SET LOCAL idle_in_transaction_session_timeout = '50ms'")
+    told = text("SET LOCAL idle_in_transaction_session_timeout = '2s'")
     there = text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid")
     with SQLStorage(postgres_database) as storage, storage._engine.connect() as connection:
         storage.upgrade()
