@@ -30,7 +30,7 @@ from scheduler.model import (
 )
 from scheduler.polling import Ahead, Polling
 from scheduler.retries import RetryPolicy
-from scheduler.settling import Ended, Settler, token_of
+from scheduler.settling import Ended, Settler
 from scheduler.slots import Flight, Slots
 from scheduler.storage import JobStorage
 
@@ -127,7 +127,7 @@ class Executor:
     @property
     def held(self) -> int:
         """How many jobs are leased and not yet settled."""
-        return len(self._slots.flights()) + self._slots.stocked + self._unwritten
+        return len(self._slots.leased()) + len(self._settler)
 
     @property
     def _unwritten(self) -> int:
@@ -189,33 +189,30 @@ class Executor:
     def _give_up(self, now: datetime) -> None:
         """End the attempts that ran past their deadline. Their slots stay taken until they stop."""
         for flight in self._slots.flights():
-            if flight.deadline is None or now < flight.deadline:
+            timeout = flight.job.timeout
+            if timeout is None or flight.deadline is None or now < flight.deadline:
                 continue
-            seconds = (flight.deadline - flight.started_at).total_seconds()
-            if self._slots.let_go(flight.job.id) is flight:  # else it has just landed
+            seconds = timeout.total_seconds()
+            if self._slots.let_go(flight):  # else it has just landed
                 log.warning("job timed out", job=flight.job.name, id=flight.job.id, seconds=seconds)
                 self._end(flight, Failed(f"timed out after {seconds:g} s"), now)
                 self._ended()
 
     def _renew(self, now: datetime) -> None:
         """Renew every lease at a third of its life: of what runs, waits, or is to be settled."""
-        if self._slots.is_empty and not self._unwritten:
+        if not self.held:
             self._renew_at = None
             return
         if self._renew_at is not None and now < self._renew_at:
             return
-        landed = {
-            each.flight.job.id: each.flight.token
-            for each in self._slots.landings()
-            if not each.flight.abandoned  # whose job may be leased anew
-        }
-        tokens = self._settler.tokens() | landed | self._tokens()
+        leased = {each.job.id: each for each in self._slots.leased()}
+        tokens = self._settler.tokens() | {job_id: each.token for job_id, each in leased.items()}
         faults.point("executor.renew.before")
         held = self._storage.renew_leases(tokens, expires_at=now + self._ttl)
         faults.point("executor.renew.after")
         self._renew_at = now + self._ttl / 3
-        for job_id in tokens.keys() - held:
-            self._lose(job_id, now)
+        for job_id in leased.keys() - held:
+            self._lose(leased[job_id], now)
         self._slots.renewed(now + self._ttl)
 
     def _look(self, now: datetime) -> None:
@@ -223,31 +220,26 @@ class Executor:
         if self._look_at is not None and now < self._look_at:
             return
         self._look_at = now + LOOK
-        tokens = self._tokens(since=now - LOOK)
-        if tokens:
-            for job_id in tokens.keys() - self._storage.held_leases(tokens):
-                self._lose(job_id, now)
-
-    def _tokens(self, since: datetime | None = None) -> dict[str, str]:
-        """The leases of the jobs that wait or run, and do so `since` then, by their ids."""
-        held = [(job, token_of(job), job.started_at) for job in self._slots.waiting()]
-        held += [(each.job, each.token, each.started_at) for each in self._slots.flights()]
-        return {
-            job.id: token
-            for job, token, at in held
-            if since is None or (at is not None and at <= since)
+        since = now - LOOK
+        held = {
+            each.job.id: each
+            for each in self._slots.held()
+            if each.job.started_at is not None and each.job.started_at <= since
         }
+        if held:
+            tokens = {job_id: each.token for job_id, each in held.items()}
+            for job_id in tokens.keys() - self._storage.held_leases(tokens):
+                self._lose(held[job_id], now)
 
     def ask_leases(self) -> None:
         """Look at the next tick which leases still hold: a job under way may be cancelled."""
         self._renew_at = None
         self._wake()
 
-    def _lose(self, job_id: str, now: datetime) -> None:
+    def _lose(self, flight: Flight, now: datetime) -> None:
         """Let go of a job, if it is held, that was cancelled or leased to somebody anew."""
-        flight = self._slots.let_go(job_id)
-        if flight is not None:
-            log.warning("lease lost", job=flight.job.name, id=job_id)
+        if self._slots.let_go(flight) and flight.started_at is not None:
+            log.warning("lease lost", job=flight.job.name, id=flight.job.id)
             self._events.tell(EventName.LEASE_LOST, now, flight.job)
 
     def _rescue(self, now: datetime) -> None:
@@ -270,10 +262,10 @@ class Executor:
 
     def _give_back(self, now: datetime) -> None:
         """Let others have what was leased ahead, by a guess, and has waited for too long."""
-        waiting = self._slots.waiting()[self._prefetch :]
-        if waiting and (waiting[0].started_at or now) <= now - LONGEST_WAIT_AHEAD:
-            for job in self._slots.unstock(keep=self._prefetch):
-                self._settler.add(Ended(job, token_of(job), Released(), now))
+        since = self._slots.waiting_since(self._prefetch)
+        if since is not None and since <= now - LONGEST_WAIT_AHEAD:
+            for flight in self._slots.unstock(keep=self._prefetch):
+                self._end(flight, Released(), now)
             self._ended()
             self._ahead = Ahead()
 
@@ -352,8 +344,9 @@ class Executor:
 
     def _take_in(self, jobs: Sequence[Job], wanted: int, now: datetime) -> None:
         # One that was called off and tried again is here already, as it was.
-        for job_id in self._tokens().keys() & {job.id for job in jobs}:
-            self._lose(job_id, now)
+        held = {each.job.id: each for each in self._slots.held()} if jobs else {}
+        for job_id in held.keys() & {job.id for job in jobs}:
+            self._lose(held[job_id], now)
         self._slots.stock(jobs, now + self._ttl)
         if jobs and self._renew_at is None:
             self._renew_at = now + self._ttl / 3
@@ -387,14 +380,15 @@ class Executor:
     # --- when next -------------------------------------------------------------------------
 
     def _next_tick_at(self, now: datetime, *, acquiring: bool) -> datetime | None:
-        flights, waiting = self._slots.flights(), self._slots.waiting()
-        moments = [flight.deadline for flight in flights if flight.deadline]
+        held = self._slots.held()
+        moments = [each.deadline for each in held if each.deadline is not None]
         if self._renew_at is not None:
             moments.append(self._renew_at)
-        if (flights or waiting) and self._look_at is not None:
+        if held and self._look_at is not None:
             moments.append(self._look_at)
-        if len(waiting) > self._prefetch:
-            moments.append((waiting[self._prefetch].started_at or now) + LONGEST_WAIT_AHEAD)
+        since = self._slots.waiting_since(self._prefetch)
+        if since is not None:
+            moments.append(since + LONGEST_WAIT_AHEAD)
         if self._slots.landed and not self.settles_apart:
             moments.append(now)
         if acquiring and self.running < self.polling.concurrency:
@@ -441,8 +435,8 @@ class Executor:
         """
         until = time.monotonic() + grace.total_seconds()
         self.settles_apart = False
-        for job in self._slots.unstock():
-            self._settler.add(Ended(job, token_of(job), Released(), self._clock()))
+        for flight in self._slots.unstock():
+            self._end(flight, Released(), self._clock())
         faults.point("executor.drain.before")
         while self._is_unsettled():
             left = until - time.monotonic()
@@ -462,10 +456,10 @@ class Executor:
         except StorageUnavailable as error:
             log.warning("the store cannot be reached; trying again", error=str(error))
             return True
-        return bool(self._slots.flights())
+        return bool(self._slots.held())
 
     def _pause(self, seconds: float) -> None:
-        if self._slots.flights():
+        if self._slots.held():
             self.wait(seconds)
         else:
             time.sleep(seconds)
@@ -474,8 +468,8 @@ class Executor:
         """Take in the handlers that returned, give back the jobs of the others; their number."""
         left_running = 0
         self._collect()
-        for flight in self._slots.flights():
-            if self._slots.let_go(flight.job.id) is flight:  # else it has just landed
+        for flight in self._slots.held():
+            if self._slots.let_go(flight):  # else it has just landed
                 self._end(flight, Released(), now)
                 left_running += 1
         self._collect()

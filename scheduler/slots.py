@@ -39,16 +39,17 @@ log = logger(__name__)
 
 @dataclass(slots=True, eq=False)
 class Flight:
-    """A job whose handler is called: `future` is None until it has been.
+    """A leased job that waits for a slot or, from `started_at` on, is in one.
 
-    It is `abandoned` once nobody waits for it any more; its slot stays taken until it lands.
+    It has `landed` once its handler has ended. It is `abandoned` once nobody waits for that any
+    more; its slot stays taken until it lands.
     """
 
     job: Job
     token: str
-    started_at: datetime
-    deadline: datetime | None
-    future: Future[Outcome] | None = None
+    started_at: datetime | None = None
+    deadline: datetime | None = None
+    landed: bool = False
     abandoned: bool = False
 
 
@@ -66,6 +67,12 @@ class Slots:
     `begin` calls a handler, `cancel` tells it to end, `capacity` is how many may run at a time, and
     `clock` the time of starts and landings. `started` is told before a handler is called, `landed`
     after one has ended.
+
+    A thread whose handler has ended goes on with the next job in the same slot, and locks nothing:
+    threads that take turns at a lock, a few microseconds each, spend most of them in waking one
+    another. What they share are deques and a dict, of which each step is one whole: who gets a
+    flight out of `_waiting` starts it, and who gets it out of `_leased` says how it ended. Slots
+    are counted under a lock, and only where one is taken or left.
     """
 
     def __init__(
@@ -84,13 +91,16 @@ class Slots:
         self._clock = clock
         self._started = started
         self._was_landed = landed
-        self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
-        self._waiting: deque[Job] = deque()
+        self._waiting: deque[Flight] = deque()
         self._held_until: datetime | None = None
-        self._flights: dict[str, Flight] = {}
-        self._abandoned: set[Flight] = set()
+        """Until when every job that waits is leased; it only grows."""
+        self._leased: dict[Flight, None] = {}
+        """In their order: what waits, flies, or has landed and not been taken in."""
         self._landed: deque[Landing] = deque()
+        self._counting = threading.Lock()
+        self._running = 0
+        self._changed = threading.Condition()
+        self._waiters = 0
         self._launching = threading.local()
         """Of each thread: whether it is launching, and the time of the next start."""
 
@@ -99,17 +109,12 @@ class Slots:
     @property
     def running(self) -> int:
         """How many slots are taken: by handlers under way, waited for or not."""
-        return len(self._flights) + len(self._abandoned)
+        return self._running
 
     @property
     def free(self) -> int:
         """How many are not, nor will be by the jobs that wait."""
-        return max(0, self._capacity() - self.running) - len(self._waiting)
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether no job waits, and no handler is waited for."""
-        return not self._waiting and not self._flights
+        return max(0, self._capacity() - self._running) - len(self._waiting)
 
     @property
     def stocked(self) -> int:
@@ -121,108 +126,160 @@ class Slots:
         """How many landings have not been taken in."""
         return len(self._landed)
 
-    def waiting(self) -> list[Job]:
-        """The jobs that are leased and whose handlers have not been called, in their order."""
-        with self._lock:
-            return list(self._waiting)
+    def leased(self) -> list[Flight]:
+        """What waits, flies, or has landed and not been taken in, in the order it was leased in."""
+        return list(self._leased)
+
+    def held(self) -> list[Flight]:
+        """What waits or flies, in the order it was leased in."""
+        return [each for each in self.leased() if not each.landed]
 
     def flights(self) -> list[Flight]:
         """The handlers under way that are waited for."""
-        with self._lock:
-            return list(self._flights.values())
+        return [each for each in self.held() if each.started_at is not None]
 
-    def landings(self) -> list[Landing]:
-        """What has landed and has not been taken in."""
-        with self._lock:
-            return list(self._landed)
+    def waiting_since(self, after: int) -> datetime | None:
+        """Since when the first job waits that has so many before it; None if there is none."""
+        try:
+            return self._waiting[after].job.started_at
+        except IndexError:
+            return None
 
     def wait(self, seconds: float | None) -> None:
         """Wait until a handler lands, at most `seconds`; returns at once if none is under way."""
         with self._changed:
-            if not self._landed and (self._flights or self._abandoned):
+            self._waiters += 1
+            if not self._landed and self._running:
                 self._changed.wait(seconds)
+            self._waiters -= 1
 
     # --- in and out ------------------------------------------------------------------------
 
     def stock(self, jobs: Iterable[Job], until: datetime) -> None:
         """Let jobs that are leased until then wait for slots, behind those that wait already."""
-        with self._lock:
-            if not self._waiting:
-                self._held_until = until
-            self._waiting.extend(jobs)
+        flights = [Flight(job, token_of(job)) for job in jobs]
+        if not self._waiting:
+            self._held_until = until
+        self._leased.update(dict.fromkeys(flights))
+        self._waiting.extend(flights)
 
     def renewed(self, until: datetime) -> None:
         """Take in that every job is leased until then."""
-        with self._lock:
-            self._held_until = until
+        self._held_until = until
 
-    def unstock(self, keep: int = 0) -> list[Job]:
+    def unstock(self, keep: int = 0) -> list[Flight]:
         """The jobs that wait, but for the first `keep`: they wait no more."""
-        with self._lock:
-            return [self._waiting.pop() for _ in range(len(self._waiting) - keep)][::-1]
+        out: deque[Flight] = deque()
+        while len(self._waiting) > keep:
+            try:
+                flight = self._waiting.pop()
+            except IndexError:  # the last one has just begun
+                break
+            if self._is_taken(flight):
+                out.appendleft(flight)
+        return list(out)
 
     def launch(self, now: datetime) -> None:
         """Call the handlers of waiting jobs while there are free slots.
 
         At `now`; one that follows on a handler that was done at once, when that one was.
         """
-        here = self._launching
-        here.at = now
-        if getattr(here, "is_under_way", False):
-            return  # who called the handler that has ended goes on
-        here.is_under_way = True
-        try:
-            while (flight := self._next(here.at)) is not None:
-                self._fly(flight)
-        finally:
-            here.is_under_way = False
+        self._launch(now, has_slot=False)
 
     def take_landed(self) -> list[Landing]:
         """What has landed since the last call, in that order."""
-        with self._lock:
-            return [self._landed.popleft() for _ in range(len(self._landed))]
+        landings = [self._landed.popleft() for _ in range(len(self._landed))]
+        for landing in landings:
+            if not self._is_taken(landing.flight):
+                landing.flight.abandoned = True
+        return landings
 
-    def let_go(self, job_id: str) -> Flight | None:
-        """Hold a job no more, and tell its handler to end; what was under way, if anything."""
-        with self._lock:
-            flight = self._flights.pop(job_id, None)
-            if flight is None:
-                self._waiting = deque(job for job in self._waiting if job.id != job_id)
-                return None
-            flight.abandoned = True
-            self._abandoned.add(flight)
-        self._cancel(job_id)
-        return flight
+    def let_go(self, flight: Flight) -> bool:
+        """Hold a job no more, and tell its handler to end; False if that has ended already."""
+        if flight.landed or not self._is_taken(flight):
+            return False
+        flight.abandoned = True
+        if flight.started_at is not None:
+            self._cancel(flight.job.id)
+        return True
 
     def shift(self, by: timedelta) -> None:
         """Move every deadline: the clock was set by so much."""
-        with self._lock:
-            for flight in self._flights.values():
-                if flight.deadline is not None:
-                    flight.deadline += by
+        for flight in self.flights():
+            if flight.deadline is not None:
+                flight.deadline += by
 
     # --- how -------------------------------------------------------------------------------
 
+    def _is_taken(self, flight: Flight) -> bool:
+        """Take a flight out of what is leased; False if somebody has."""
+        try:
+            del self._leased[flight]
+        except KeyError:
+            return False
+        return True
+
+    def _launch(self, at: datetime, *, has_slot: bool) -> None:
+        """The next job in the slot that this thread has, if it has one, then in those left free."""
+        here = self._launching
+        here.at = at
+        if getattr(here, "is_under_way", False):  # who called the handler that has ended goes on
+            if has_slot:
+                self._leave_slot()
+            return
+        here.is_under_way = True
+        try:
+            while has_slot or self._takes_slot(here.at):
+                flight = self._next(here.at) if self._running <= self._capacity() else None
+                if flight is None:
+                    self._leave_slot()  # and look again: more may have come before it was left
+                else:
+                    self._fly(flight)
+                has_slot = False
+        finally:
+            here.is_under_way = False
+
+    def _takes_slot(self, at: datetime) -> bool:
+        """Take a slot, if one is free and a job waits for it."""
+        if not self._waiting or self._running >= self._capacity() or not self._is_held(at):
+            return False
+        with self._counting:
+            if self._running >= self._capacity():
+                return False
+            self._running += 1
+            return True
+
+    def _leave_slot(self) -> None:
+        with self._counting:
+            self._running -= 1
+
+    def _is_held(self, at: datetime) -> bool:
+        """Whether what waits is not another's by then; if it may be, the next tick sees."""
+        return self._held_until is None or at < self._held_until
+
     def _next(self, at: datetime) -> Flight | None:
-        """The next flight, whose slot is taken from now on."""
-        with self._lock:
-            if not self._waiting or self.running >= self._capacity():
+        """The next job that waits, begun at `at`."""
+        flight = None
+        while flight is None or flight.abandoned:
+            if not self._is_held(at):  # asked before each pop: for whom waits now, it only grows
                 return None
-            if self._held_until is not None and self._held_until <= at:
-                return None  # it may be another's by now: the next tick sees
-            job = self._waiting.popleft()
-            if job.started_at != at:  # leased ahead
-                job = replace(job, started_at=at)
-            deadline = None if job.timeout is None else at + job.timeout
-            flight = Flight(job, token_of(job), at, deadline)
-            self._flights[job.id] = flight
-            return flight
+            try:
+                flight = self._waiting.popleft()
+            except IndexError:
+                return None
+        job = flight.job
+        if job.started_at != at:  # leased ahead
+            flight.job = replace(job, started_at=at)
+        if job.timeout is not None:
+            flight.deadline = at + job.timeout
+        flight.started_at = at
+        return flight
 
     def _fly(self, flight: Flight) -> None:
         faults.point("executor.start.before")
+        assert flight.started_at is not None  # noqa: S101 - by `_next`
         self._started(flight.job, flight.started_at)
-        flight.future = future = self._called(flight.job)
-        future.add_done_callback(partial(self._land, flight))
+        self._called(flight.job).add_done_callback(partial(self._land, flight))
         if flight.abandoned:  # before there was anything to tell
             self._cancel(flight.job.id)
 
@@ -241,16 +298,13 @@ class Slots:
 
     def _land(self, flight: Flight, future: Future[Outcome]) -> None:
         at, outcome = self._clock(), _outcome(future)
-        flight.future = None  # which would be kept until the outcome is written
-        with self._lock:
-            if flight.abandoned:
-                self._abandoned.discard(flight)
-            else:
-                del self._flights[flight.job.id]
-            self._landed.append(Landing(flight, outcome, at))
-            self._changed.notify_all()
+        self._landed.append(Landing(flight, outcome, at))
+        flight.landed = True  # from then on: so it is never neither under way nor landed
+        if self._waiters:
+            with self._changed:
+                self._changed.notify_all()
         # In a context of its own: the next handler sees no variable of this one.
-        Context().run(self.launch, at)
+        Context().run(self._launch, at, has_slot=True)
         self._was_landed()
 
 

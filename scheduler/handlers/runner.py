@@ -67,8 +67,7 @@ class HandlerRunner:
         self._dask_address = dask_address
         self._begin = begin
         self._max_result_bytes = max_result_bytes
-        self._lock = threading.Lock()
-        self._running: dict[str, tuple[JobContext, Future[Outcome]]] = {}
+        self._running: dict[Future[Outcome], JobContext] = {}
         capture.install()
 
     @cached_property
@@ -112,9 +111,8 @@ class HandlerRunner:
         except SchedulerError as error:
             return refused(error)
         future = self._begun(call)
-        with self._lock:
-            self._running[job.id] = (call.context, future)
-        future.add_done_callback(lambda done: self._forget(job.id, done))
+        self._running[future] = call.context
+        future.add_done_callback(self._running.pop)
         return future
 
     def _begun(self, call: Call) -> Future[Outcome]:
@@ -131,12 +129,10 @@ class HandlerRunner:
 
     def cancel(self, job_id: str) -> None:
         """Tell a running handler to end: its context says so, and a coroutine is cancelled."""
-        with self._lock:
-            running = self._running.get(job_id)
-        if running is not None:
-            context, future = running
-            context.cancel()
-            future.cancel()
+        for future, context in list(self._running.items()):
+            if context.job.id == job_id:
+                context.cancel()
+                future.cancel()
 
     def close(self) -> None:
         """Let go of what handlers run on, and wait for none of them.
@@ -157,12 +153,6 @@ class HandlerRunner:
         loop: asyncio.AbstractEventLoop | None = self.__dict__.pop("_loop", None)
         if loop is not None:
             loop.call_soon_threadsafe(loop.stop)
-
-    def _forget(self, job_id: str, done: Future[Outcome]) -> None:
-        with self._lock:
-            running = self._running.get(job_id)
-            if running is not None and running[1] is done:
-                del self._running[job_id]
 
 
 class _OnLoop(Future[Outcome]):
