@@ -11,7 +11,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import Future
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,6 +18,7 @@ from scheduler import faults
 from scheduler.errors import StorageUnavailable
 from scheduler.events import EventName, Events
 from scheduler.flow import Limit
+from scheduler.handlers.outcomes import Done
 from scheduler.logs import logger
 from scheduler.model import (
     Committed,
@@ -58,7 +58,7 @@ LOOK = timedelta(seconds=1)
 class Executor:
     """Runs the jobs of one storage: those of `queue` that `handler_names` can handle.
 
-    `start` calls a handler and gives the future of its outcome; `cancel` tells it to end.
+    `begin` has a handler called and its outcome told; `cancel` tells it to end.
     `wake` is called, from any thread, when a tick is needed sooner than the last one said, and
     `ended` when `settle` is, if it is a duty of its own (`settles_apart`).
     `retries` gives the policy of the jobs of a name, `limits` those of each name that has any.
@@ -70,7 +70,7 @@ class Executor:
         self,
         storage: JobStorage,
         *,
-        start: Callable[[Job], Future[Outcome]],
+        begin: Callable[[Job, Done], object],
         cancel: Callable[[str], None],
         handler_names: Callable[[], Collection[str]],
         limits: Callable[[], Mapping[str, Limit]],
@@ -101,7 +101,7 @@ class Executor:
         self._ttl = ttl
         self._worker = worker
         self._slots = Slots(
-            begin=start,
+            begin=begin,
             cancel=cancel,
             capacity=lambda: self.polling.concurrency,
             clock=clock,

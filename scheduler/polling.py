@@ -57,7 +57,7 @@ class Polling:
 class Ahead:
     """How many jobs are leased beyond the free slots, for handlers that end soon.
 
-    At first none; then up to twice as many whenever all that was asked for came and has been begun,
+    At first none; then up to four times as many whenever all that was asked for came and has been begun,
     as far as their rate lets them begin WITHIN that time. None where the handlers in the slots take
     longer than that. `stock` is how many waited for a slot at `asked_at`.
     """
@@ -73,7 +73,7 @@ class Ahead:
         if since <= timedelta(0):  # as in a frozen test: there is no telling how soon they end
             return self
         within = int((self.stock - waiting) * (WITHIN / since))
-        most = max(slots, 2 * self.size) if self.was_full and not waiting else self.size
+        most = max(slots, 4 * self.size) if self.was_full and not waiting else self.size
         return replace(self, size=min(MOST_AHEAD, most, within) if within >= slots else 0)
 
     def asked(self, now: datetime, *, stock: int, was_full: bool) -> Ahead:

@@ -24,6 +24,7 @@ from scheduler.events import Event, EventName, Events, Listener
 from scheduler.executor import Executor
 from scheduler.expander import CLOCK_JUMP_PAUSE, ClockWatch, Expander
 from scheduler.handlers import MAX_RESULT_BYTES, HandlerRunner, Runner
+from scheduler.handlers.outcomes import Done, by_future
 from scheduler.ids import new_ids
 from scheduler.jobs import Jobs
 from scheduler.logs import logger
@@ -131,7 +132,7 @@ class JobQueue:
         self._runner = self._new_runner()
         self.executor = Executor(
             self.storage,
-            start=self.process_job,
+            begin=self._begin,
             cancel=self._runner.cancel,
             handler_names=lambda: self.registry.names,
             limits=lambda: self.registry.limits,
@@ -545,7 +546,17 @@ class JobQueue:
         Override it to wrap every job: act before, call `super().process_job(job)`, add a
         callback to the future for after. What it raises fails the job.
         """
-        return self._runner.start(job)
+        future: Future[Outcome] = Future()
+        future.set_running_or_notify_cancel()
+        self._runner.call(job, future.set_result)
+        return future
+
+    def _begin(self, job: Job, done: Done) -> None:
+        """Have a handler called, as `process_job` does; without a Future where that is ours."""
+        if getattr(self.process_job, "__func__", None) is JobQueue.process_job:
+            self._runner.call(job, done)
+        else:
+            by_future(self.process_job)(job, done)
 
     def set_concurrency(self, level: int) -> None:
         """Run at most `level` handlers at a time from now on."""

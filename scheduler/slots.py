@@ -7,11 +7,9 @@ executor takes it in.
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import CancelledError, Future
 from contextvars import Context
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,18 +18,9 @@ from typing import NamedTuple
 
 from scheduler import faults
 from scheduler.errors import described
-from scheduler.handlers.outcomes import MAX_RESULT_BYTES, of_result
+from scheduler.handlers.outcomes import Done
 from scheduler.logs import logger
-from scheduler.model import (
-    Cancelled,
-    Committed,
-    Completed,
-    Failed,
-    Job,
-    Outcome,
-    Released,
-    replace,
-)
+from scheduler.model import Failed, Job, Outcome, replace
 from scheduler.settling import token_of
 
 log = logger(__name__)
@@ -64,9 +53,9 @@ class Landing(NamedTuple):
 class Slots:
     """Waiting jobs and flights. Every method may be called from any thread.
 
-    `begin` calls a handler, `cancel` tells it to end, `capacity` is how many may run at a time, and
-    `clock` the time of starts and landings. `started` is told before a handler is called, `landed`
-    after one has ended.
+    `begin` has a handler called, `cancel` tells it to end, `capacity` is how many may run at a
+    time, and `clock` the time of starts and landings. `started` is told before a handler is called,
+    `landed` after one has ended.
 
     A thread whose handler has ended goes on with the next job in the same slot, and locks nothing:
     threads that take turns at a lock, a few microseconds each, spend most of them in waking one
@@ -78,7 +67,7 @@ class Slots:
     def __init__(
         self,
         *,
-        begin: Callable[[Job], Future[Outcome]],
+        begin: Callable[[Job, Done], object],
         cancel: Callable[[str], None],
         capacity: Callable[[], int],
         clock: Callable[[], datetime],
@@ -279,25 +268,17 @@ class Slots:
         faults.point("executor.start.before")
         assert flight.started_at is not None  # noqa: S101 - by `_next`
         self._started(flight.job, flight.started_at)
-        self._called(flight.job).add_done_callback(partial(self._land, flight))
+        try:
+            self._begin(flight.job, partial(self._land, flight))
+        except BaseException as error:
+            log.exception("job could not be started", job=flight.job.name, id=flight.job.id)
+            if not flight.landed:
+                self._land(flight, Failed(described(error)))
         if flight.abandoned:  # before there was anything to tell
             self._cancel(flight.job.id)
 
-    def _called(self, job: Job) -> Future[Outcome]:
-        """The future of the handler of `job`; what a `begin` of somebody's own raises fails it."""
-        try:
-            future: object = self._begin(job)
-            if not isinstance(future, Future):
-                raise TypeError(f"process_job returned {future!r} in place of a Future")
-            return future
-        except BaseException as error:
-            log.exception("job could not be started", job=job.name, id=job.id)
-            refused: Future[Outcome] = Future()
-            refused.set_exception(error)
-            return refused
-
-    def _land(self, flight: Flight, future: Future[Outcome]) -> None:
-        at, outcome = self._clock(), _outcome(future)
+    def _land(self, flight: Flight, outcome: Outcome) -> None:
+        at = self._clock()
         self._landed.append(Landing(flight, outcome, at))
         flight.landed = True  # from then on: so it is never neither under way nor landed
         if self._waiters:
@@ -306,22 +287,3 @@ class Slots:
         # In a context of its own: the next handler sees no variable of this one.
         Context().run(self._launch, at, has_slot=True)
         self._was_landed()
-
-
-def _outcome(future: Future[Outcome]) -> Outcome:
-    """The outcome of a future that is done; whatever it raised is a failure."""
-    try:
-        # A subclass's process_job may hand back anything; a bare value is its result.
-        outcome: object = future.result()
-    except CancelledError:
-        return Failed("cancelled")
-    except BaseException as error:  # noqa: BLE001 - of a handler, SystemExit included
-        return Failed(described(error))
-    if isinstance(outcome, Completed):
-        if outcome.result is None:
-            return outcome
-        checked = of_result(outcome.result, max_bytes=sys.maxsize)
-        return outcome if isinstance(checked, Completed) else checked
-    if isinstance(outcome, (Failed, Cancelled, Committed, Released)):
-        return outcome
-    return of_result(outcome, max_bytes=MAX_RESULT_BYTES)

@@ -27,6 +27,7 @@ from scheduler.executor import (
     Executor,
 )
 from scheduler.flow import Limit
+from scheduler.handlers.outcomes import by_future
 from scheduler.jobs import Jobs
 from scheduler.model import (
     Attempt,
@@ -79,7 +80,7 @@ class Bench:
             self.events.add_listener(name, self.told.append)
         self.executor = Executor(
             self.storage,
-            start=start or self._start,
+            begin=by_future(start or self._start),
             cancel=self.cancelled.append,
             handler_names=lambda: names,
             limits=lambda: limits or {},

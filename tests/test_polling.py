@@ -67,9 +67,9 @@ def ahead(size: int, stock: int, *, was_full: bool = True) -> Ahead:
 @pytest.mark.parametrize(
     ("before", "passed", "waiting", "size"),
     [
-        # All that came was begun at once: as many as there are slots, then twice as many.
+        # All that came was begun at once: as many as there are slots, then four times as many.
         (ahead(0, 10), 1, 0, 10),
-        (ahead(10, 20), 1, 0, 20),
+        (ahead(10, 20), 1, 0, 40),
         (ahead(800, 810), 20, 0, MOST_AHEAD),
         # No more than are begun in 50 ms at that rate.
         (ahead(100, 110), 50, 0, 110),

@@ -1,9 +1,9 @@
 """Calling a handler: a `def` on a thread, an `async def` on one event-loop thread.
 
-Each comes back as the same Future of an Outcome, so that the executor never knows where it ran.
+However it ends, its Outcome is told the same way: the executor never knows where it ran.
 """
 
-from scheduler.handlers.calls import Begin, Call, perform, perform_async, prepare, refused
+from scheduler.handlers.calls import Begin, Call, perform, perform_async, prepare
 from scheduler.handlers.outcomes import MAX_RESULT_BYTES
 from scheduler.handlers.runner import HandlerRunner, Runner
 
@@ -16,5 +16,4 @@ __all__ = [
     "perform",
     "perform_async",
     "prepare",
-    "refused",
 ]

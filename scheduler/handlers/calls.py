@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +26,7 @@ log = logger(__name__)
 Caught = type[BaseException] | tuple[type[BaseException], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Call:
     """One attempt, ready to be made."""
 
@@ -81,7 +80,12 @@ _HERE = (RunnerKind.THREAD, RunnerKind.ASYNCIO)
 
 
 def perform(call: Call, caught: Caught = BaseException) -> Outcome:
-    """Call a `def`; its outcome. What it raises that is not `caught` is raised on."""
+    """Call a `def`; its outcome. What it raises that is not `caught` is raised on.
+
+    It is not called if it has been cancelled before.
+    """
+    if call.context.cancelled:
+        return Failed("cancelled")
     lines, token = capture.begin()
     try:
         try:
@@ -128,13 +132,6 @@ def _ended(call: Call, outcome: Outcome) -> Outcome:
         return call.transaction.end(outcome)
     except SchedulerError as error:  # whether a commit took place, the lease will tell
         return Failed(described(error))
-
-
-def refused(error: SchedulerError) -> Future[Outcome]:
-    """The future of a call that could not be made ready."""
-    future: Future[Outcome] = Future()
-    future.set_result(Failed(str(error)))
-    return future
 
 
 def _raised(call: Call, error: BaseException) -> Outcome:

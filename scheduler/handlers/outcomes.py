@@ -8,20 +8,35 @@ and Cancel.
 from __future__ import annotations
 
 import os
+import sys
 import traceback
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
 from datetime import timedelta
 from types import TracebackType
 from typing import Any
 
 from scheduler.capture import Lines
 from scheduler.errors import InvalidData, InvalidOption, described
-from scheduler.model import Cancelled, Completed, Failed, Outcome, replace
+from scheduler.model import (
+    Cancelled,
+    Committed,
+    Completed,
+    Failed,
+    Job,
+    Outcome,
+    Released,
+    replace,
+)
 from scheduler.options import check_duration
 from scheduler.retries import Cancel, Retry, RetryPolicy
 from scheduler.signature import to_json
 
 MAX_RESULT_BYTES = 256 * 1024
 LONGEST_TRACEBACK = 16 * 1024
+
+Done = Callable[[Outcome], object]
+"""What is told, once, how a call ended, on the thread where it did."""
 
 _OURS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 
@@ -115,3 +130,39 @@ def with_log(outcome: Outcome, lines: Lines) -> Outcome:
     if not text or not isinstance(outcome, (Completed, Failed, Cancelled)):
         return outcome
     return replace(outcome, log=text)
+
+
+def by_future(start: Callable[[Job], Future[Outcome]]) -> Callable[[Job, Done], None]:
+    """What has a job called as `start`, of somebody's own, does, and tells how its future ends.
+
+    Raises what `start` raises, and TypeError if what it gives is no future.
+    """
+
+    def call(job: Job, done: Done) -> None:
+        future: object = start(job)
+        if not isinstance(future, Future):
+            raise TypeError(f"process_job returned {future!r} in place of a Future")
+        future.add_done_callback(lambda each: done(_of_future(each)))
+
+    return call
+
+
+def _of_future(future: Future[Any]) -> Outcome:
+    """The outcome of a future that is done; whatever it raised is a failure.
+
+    A bare value is the result.
+    """
+    try:
+        outcome: object = future.result()
+    except CancelledError:
+        return Failed("cancelled")
+    except BaseException as error:  # noqa: BLE001 - of a handler, SystemExit included
+        return Failed(described(error))
+    if isinstance(outcome, Completed):
+        if outcome.result is None:
+            return outcome
+        checked = of_result(outcome.result, max_bytes=sys.maxsize)
+        return outcome if isinstance(checked, Completed) else checked
+    if isinstance(outcome, (Failed, Cancelled, Committed, Released)):
+        return outcome
+    return of_result(outcome, max_bytes=MAX_RESULT_BYTES)

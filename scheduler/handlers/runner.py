@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from concurrent.futures import Future
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Protocol
 
 from scheduler import capture
-from scheduler.context import JobContext
 from scheduler.errors import SchedulerError
 from scheduler.handlers.calls import (
     Begin,
@@ -22,11 +20,10 @@ from scheduler.handlers.calls import (
     perform,
     perform_async,
     prepare,
-    refused,
 )
-from scheduler.handlers.outcomes import MAX_RESULT_BYTES
+from scheduler.handlers.outcomes import MAX_RESULT_BYTES, Done
 from scheduler.handlers.threads import Threads
-from scheduler.model import Job, Outcome
+from scheduler.model import Failed, Job, Outcome
 from scheduler.options import RunnerKind
 from scheduler.registry import Registry
 
@@ -38,8 +35,8 @@ if TYPE_CHECKING:
 class Runner(Protocol):
     """What calls the handlers for an executor."""
 
-    def start(self, job: Job) -> Future[Outcome]:
-        """Call the handler of `job`, which has been leased; the future of its outcome."""
+    def call(self, job: Job, done: Done) -> None:
+        """Have the handler of `job`, which has been leased, called; `done` is told its outcome."""
 
     def cancel(self, job_id: str) -> None:
         """Tell a running handler to end; nothing happens if there is none."""
@@ -67,7 +64,7 @@ class HandlerRunner:
         self._dask_address = dask_address
         self._begin = begin
         self._max_result_bytes = max_result_bytes
-        self._running: dict[Future[Outcome], JobContext] = {}
+        self._running: dict[Call, None] = {}
         capture.install()
 
     @cached_property
@@ -96,10 +93,11 @@ class HandlerRunner:
         thread.start()
         return loop
 
-    def start(self, job: Job) -> Future[Outcome]:
-        """Call the handler of `job`, which has been leased; the future of its outcome.
+    def call(self, job: Job, done: Done) -> None:
+        """Have the handler of `job`, which has been leased, called; `done` is told its outcome.
 
-        It ends when the handler does, and never raises, except CancelledError after `cancel`.
+        Once, when the handler has ended, on the thread where it did. One that is cancelled before
+        it has begun, or an `async def` that ends by it, has failed by "cancelled".
         """
         try:
             call = prepare(
@@ -109,30 +107,29 @@ class HandlerRunner:
                 max_result_bytes=self._max_result_bytes,
             )
         except SchedulerError as error:
-            return refused(error)
-        future = self._begun(call)
-        self._running[future] = call.context
-        future.add_done_callback(self._running.pop)
-        return future
+            done(Failed(str(error)))
+            return
 
-    def _begun(self, call: Call) -> Future[Outcome]:
-        """The future of `call`, made on what its handler runs on."""
+        def ended(outcome: Outcome) -> None:
+            del self._running[call]
+            done(outcome)
+
+        self._running[call] = None
         match call.definition.runner:
-            case RunnerKind.ASYNCIO:
-                return _on_loop(self._loop, call)
-            case RunnerKind.PROCESS:
-                return self._threads.submit(partial(self._processes.perform, call))
-            case RunnerKind.DASK:
-                return self._threads.submit(partial(self._cluster.perform, call))
             case RunnerKind.THREAD:
-                return self._threads.submit(partial(perform, call))
+                self._threads.submit(partial(perform, call), ended)
+            case RunnerKind.ASYNCIO:
+                asyncio.run_coroutine_threadsafe(_made(call, ended), self._loop)
+            case RunnerKind.PROCESS:
+                self._threads.submit(partial(self._processes.perform, call), ended)
+            case RunnerKind.DASK:
+                self._threads.submit(partial(self._cluster.perform, call), ended)
 
     def cancel(self, job_id: str) -> None:
         """Tell a running handler to end: its context says so, and a coroutine is cancelled."""
-        for future, context in list(self._running.items()):
-            if context.job.id == job_id:
-                context.cancel()
-                future.cancel()
+        for call in list(self._running):
+            if call.job.id == job_id:
+                call.context.cancel()
 
     def close(self) -> None:
         """Let go of what handlers run on, and wait for none of them.
@@ -155,36 +152,17 @@ class HandlerRunner:
             loop.call_soon_threadsafe(loop.stop)
 
 
-class _OnLoop(Future[Outcome]):
-    """The future of a coroutine, which is told by its context to end, and ends when it does.
-
-    That of asyncio.run_coroutine_threadsafe is done as soon as it is cancelled, though the
-    coroutine may clean up for long, or go on: its slot would be another's at once.
-    """
-
-    def cancel(self) -> bool:
-        return False
-
-    def was_cancelled(self) -> None:
-        super().cancel()
-        self.set_running_or_notify_cancel()
-
-
-def _on_loop(loop: asyncio.AbstractEventLoop, call: Call) -> Future[Outcome]:
-    """The future of a call that is made on `loop`."""
-    future = _OnLoop()
-
-    async def made() -> None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - a coroutine runs in one
-        with call.context.on_cancel(lambda: loop.call_soon_threadsafe(task.cancel)):
-            try:
-                future.set_result(await perform_async(call))
-            except asyncio.CancelledError:
-                future.was_cancelled()
-
-    asyncio.run_coroutine_threadsafe(made(), loop)
-    return future
+async def _made(call: Call, ended: Done) -> None:
+    """Make a call on this loop. It is cancelled once its context is, and over once it has ended."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None  # noqa: S101 - a coroutine runs in one
+    outcome: Outcome
+    with call.context.on_cancel(lambda: loop.call_soon_threadsafe(task.cancel)):
+        try:
+            outcome = await perform_async(call)
+        except asyncio.CancelledError:
+            outcome = Failed("cancelled")
+    ended(outcome)
 
 
 def _serve(runner: asyncio.Runner) -> None:

@@ -10,19 +10,20 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
 from contextvars import Context, copy_context
 from itertools import count
 from queue import SimpleQueue
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from scheduler.errors import described
 from scheduler.logs import logger
+from scheduler.model import Failed
 
 log = logger(__name__)
 
 Result = TypeVar("Result")
 
-_Order = tuple[Future[object], Context, Callable[[], object]]
+_Order = tuple[Context, Callable[[], object], Callable[[Any], object]]
 
 
 class Threads:
@@ -38,24 +39,24 @@ class Threads:
         """Of each thread: whether its call is over and it may take another, and which it took."""
         self._is_closed = False
 
-    def submit(self, function: Callable[[], Result]) -> Future[Result]:
-        """Call `function` on a thread; the future of what it returns or raises.
+    def submit(
+        self, function: Callable[[], Result], done: Callable[[Result | Failed], object]
+    ) -> None:
+        """Call `function` on a thread, and `done` there with what it returns.
 
-        Who is told of a call's end, on its thread, and submits the next, has it made there.
+        What it raises is a failure. Where `done` submits the next call, that is made on its thread.
         """
-        future: Future[Result] = Future()
-        order: _Order = (future, copy_context(), function)  # type: ignore[assignment]
+        order: _Order = (copy_context(), function, done)
         if getattr(self._here, "is_ending", False):
             self._here.is_ending = False
             self._here.order = order
-            return future
+            return
         try:
             self._idle.pop()
         except IndexError:
             name = f"{self._name}_{next(self._numbers)}"
             threading.Thread(target=self._serve, name=name, daemon=True).start()
         self._orders.put(order)
-        return future
 
     def close(self) -> None:
         """End the idle threads now, the others when their call returns."""
@@ -78,24 +79,22 @@ class Threads:
                 try:
                     self._call(*order)
                 except BaseException:
-                    # SystemExit of somebody's own, who is told of the end of a call.
-                    log.exception("a callback of a handler's future raised")
+                    # Of somebody's own, who is told of the end of a call; SystemExit included.
+                    log.exception("what is told of a handler's end raised")
                 order, here.order = here.order, None
             self._idle.append(None)
             if self._is_closed:
                 self._end_idle()
 
     def _call(
-        self, future: Future[object], context: Context, function: Callable[[], object]
+        self, context: Context, function: Callable[[], object], done: Callable[[Any], object]
     ) -> None:
-        if not future.set_running_or_notify_cancel():
-            return
         try:
             result = context.run(function)
-        except BaseException as error:  # noqa: BLE001 - the future raises it
-            self._here.is_ending = True
-            future.set_exception(error)
-        else:
-            self._here.is_ending = True
-            future.set_result(result)
-        self._here.is_ending = False
+        except BaseException as error:  # noqa: BLE001 - whoever waits for it is told
+            result = Failed(described(error))
+        self._here.is_ending = True
+        try:
+            done(result)
+        finally:
+            self._here.is_ending = False

@@ -9,7 +9,6 @@ from __future__ import annotations
 import heapq
 from asyncio import Task
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import count
@@ -17,8 +16,9 @@ from typing import Any
 
 from scheduler import capture
 from scheduler.errors import SchedulerError
-from scheduler.handlers import Begin, Call, perform, perform_async, prepare, refused
-from scheduler.model import Job, Outcome
+from scheduler.handlers import Begin, Call, perform, perform_async, prepare
+from scheduler.handlers.outcomes import Done
+from scheduler.model import Failed, Job, Outcome
 from scheduler.registry import Registry
 from scheduler.testing.loop import TravelLoop
 from scheduler.testing.sleep import Account
@@ -46,11 +46,11 @@ class Staging:
 
 @dataclass(frozen=True, slots=True)
 class Coroutine:
-    """An `async def` under way, and the future of its outcome."""
+    """An `async def` under way, and what is told its outcome."""
 
     call: Call
     task: Task[Outcome]
-    future: Future[Outcome]
+    done: Done
     account: Account
 
 
@@ -74,7 +74,7 @@ class InlineRunner:
         self._elapsed = elapsed
         self._staging = staging
         self._numbers = count()
-        self._later: list[tuple[timedelta, int, Future[Outcome], Outcome]] = []
+        self._later: list[tuple[timedelta, int, Done, Outcome]] = []
         self._tasks: dict[str, Coroutine] = {}
         self._calls: dict[str, Call] = {}
         self._loop: TravelLoop | None = None
@@ -82,19 +82,18 @@ class InlineRunner:
 
     # --- what the executor asks ------------------------------------------------------------
 
-    def start(self, job: Job) -> Future[Outcome]:
-        """Call the handler of `job`; the future of its outcome, which may be done already."""
+    def call(self, job: Job, done: Done) -> None:
+        """Call the handler of `job`; `done` is told its outcome, perhaps at once."""
         try:
             call = prepare(self._registry, job, begin=self._begin_transaction)
         except SchedulerError as error:
-            return refused(error)
-        future: Future[Outcome] = Future()
+            done(Failed(str(error)))
+            return
         stand_in = self._staging.function(job.name)
         if stand_in is None and call.definition.is_async:
-            self._begin(call, future)
+            self._begin(call, done)
         else:
-            self._call(call, stand_in, future)
-        return future
+            self._call(call, stand_in, done)
 
     def cancel(self, job_id: str) -> None:
         """Tell a handler to end: its context says so, and a coroutine is cancelled."""
@@ -105,7 +104,7 @@ class InlineRunner:
             coroutine.call.context.cancel()
             coroutine.task.cancel()
             self._settle()
-            coroutine.future.cancel()
+            coroutine.done(Failed("cancelled"))
 
     def close(self) -> None:
         """End every coroutine under way, and drop what would have arrived."""
@@ -131,8 +130,8 @@ class InlineRunner:
         """Let everything that is due by now arrive."""
         elapsed = self._elapsed()
         while self._later and self._later[0][0] <= elapsed:
-            _, _, future, outcome = heapq.heappop(self._later)
-            future.set_result(outcome)
+            _, _, done, outcome = heapq.heappop(self._later)
+            done(outcome)
         if self._tasks:
             self._settle()
 
@@ -142,33 +141,34 @@ class InlineRunner:
         self,
         call: Call,
         stand_in: StandIn | None,
-        future: Future[Outcome],
+        done: Done,
     ) -> None:
         if stand_in is not None:
             definition = replace(call.definition, function=lambda **given: stand_in(given))
             call = replace(call, definition=definition)
         account = Account(call.context)
         outcome = account.context().run(perform, call, _CAUGHT)
-        self._deliver(call, future, outcome, account.slept)
+        self._deliver(call, done, outcome, account.slept)
 
-    def _deliver(
-        self, call: Call, future: Future[Outcome], outcome: Outcome, slept: timedelta
-    ) -> None:
+    def _deliver(self, call: Call, done: Done, outcome: Outcome, slept: timedelta) -> None:
         takes = self._staging.takes.get(call.job.name, timedelta(0)) + slept
         if not takes:
-            future.set_result(outcome)
+            done(outcome)
             return
-        self._calls[call.job.id] = call
-        future.add_done_callback(lambda _: self._calls.pop(call.job.id, None))
-        item = (self._elapsed() + takes, next(self._numbers), future, outcome)
-        heapq.heappush(self._later, item)
 
-    def _begin(self, call: Call, future: Future[Outcome]) -> None:
+        def late(outcome: Outcome) -> None:
+            self._calls.pop(call.job.id, None)
+            done(outcome)
+
+        self._calls[call.job.id] = call
+        heapq.heappush(self._later, (self._elapsed() + takes, next(self._numbers), late, outcome))
+
+    def _begin(self, call: Call, done: Done) -> None:
         if self._loop is None:
             self._loop = TravelLoop(lambda: self._elapsed().total_seconds())
         account = Account(call.context)
         task = self._loop.create_task(perform_async(call, _CAUGHT), context=account.context())
-        self._tasks[call.job.id] = Coroutine(call, task, future, account)
+        self._tasks[call.job.id] = Coroutine(call, task, done, account)
         self._settle()
 
     def _settle(self) -> None:
@@ -181,6 +181,6 @@ class InlineRunner:
                 continue
             del self._tasks[job_id]
             if ended.task.cancelled():
-                ended.future.cancel()
+                ended.done(Failed("cancelled"))
             else:
-                self._deliver(ended.call, ended.future, ended.task.result(), ended.account.slept)
+                self._deliver(ended.call, ended.done, ended.task.result(), ended.account.slept)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
 
-from scheduler.handlers import HandlerRunner
-from scheduler.model import JsonObject, Outcome
+from scheduler.handlers import HandlerRunner, Runner
+from scheduler.model import Job, JsonObject, Outcome
 from scheduler.registry import Registry, define
 from scheduler.testing.values import a_job
 
@@ -16,6 +17,13 @@ WAIT = 10
 """Seconds after which something that should have happened never will."""
 
 Run = Callable[..., Outcome]
+
+
+def started(runner: Runner, job: Job) -> Future[Outcome]:
+    """Have the handler of `job` called; the future of what is told."""
+    future: Future[Outcome] = Future()
+    runner.call(job, future.set_result)
+    return future
 
 
 @pytest.fixture
@@ -41,6 +49,6 @@ def run(runner: HandlerRunner, registry: Registry) -> Run:
         **job: Any,
     ) -> Outcome:
         registry.add(define(handler, name="work", **(options or {})))
-        return runner.start(a_job(data=data or {}, **job)).result(timeout=WAIT)
+        return started(runner, a_job(data=data or {}, **job)).result(timeout=WAIT)
 
     return run

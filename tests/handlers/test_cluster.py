@@ -20,6 +20,7 @@ from scheduler.registry import Registry, marks
 from scheduler.testing.values import a_job
 
 from . import hands
+from .conftest import started
 
 WAIT = 60
 ROOT = str(Path(__file__).parents[2])
@@ -56,7 +57,7 @@ def start(runner: HandlerRunner) -> Start:
 
     def start(name: str, /, job_id: str | None = None, **data: Any) -> Future[Outcome]:
         named = {} if job_id is None else {"id": job_id}
-        return runner.start(a_job(name=name, data=data, **named))
+        return started(runner, a_job(name=name, data=data, **named))
 
     return start
 
@@ -136,7 +137,7 @@ def test_a_closed_runner_can_begin_again(runner: HandlerRunner, start: Start) ->
 def error_with(address: str | None) -> str:
     runner = HandlerRunner(Registry(FOUND), dask_address=address)
     try:
-        return failure(runner.start(a_job(name="cluster_pid"))).error
+        return failure(started(runner, a_job(name="cluster_pid"))).error
     finally:
         runner.close()
 

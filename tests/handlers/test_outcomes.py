@@ -14,7 +14,7 @@ from scheduler.model import Cancelled, Completed, Failed
 from scheduler.registry import Registry, define
 from scheduler.testing.values import a_job
 
-from .conftest import WAIT, Run
+from .conftest import WAIT, Run, started
 
 # --- what is raised -------------------------------------------------------------------------
 
@@ -78,7 +78,7 @@ def test_a_failure_has_the_traceback_of_the_handler() -> None:
     """From the handler's own frame on: ours say nothing to who reads it."""
     # No fixture: its function would be a frame of somebody else's.
     runner = HandlerRunner(Registry([define(raises(ValueError("no room")), name="work")]))
-    outcome = runner.start(a_job()).result(timeout=WAIT)
+    outcome = started(runner, a_job()).result(timeout=WAIT)
     runner.close()
     assert isinstance(outcome, Failed)
     assert outcome.traceback is not None
@@ -213,7 +213,7 @@ def test_a_result_is_at_most_so_large(registry: Registry, size: int) -> None:
     """Counted in bytes of its JSON; the error says how many, the limit and the mend."""
     runner = HandlerRunner(registry, max_result_bytes=100)
     registry.add(define(lambda: "é" + "x" * (size - 8), name="work"))
-    outcome = runner.start(a_job()).result(timeout=WAIT)
+    outcome = started(runner, a_job()).result(timeout=WAIT)
     runner.close()
     if size == 100:
         assert isinstance(outcome, Completed)

@@ -23,6 +23,7 @@ from scheduler.registry import Registry, define, marks
 from scheduler.testing.values import NOON, a_job
 
 from . import hands
+from .conftest import started
 
 WAIT = 60
 ROOT = str(Path(__file__).parents[2])
@@ -46,7 +47,7 @@ def start(runner: HandlerRunner) -> Start:
 
     def start(name: str, /, **data: Any) -> Future[Outcome]:
         job = data.pop("job", None) or a_job(name=name, data=data)
-        return runner.start(job)
+        return started(runner, job)
 
     return start
 
@@ -196,19 +197,19 @@ def test_a_cancelled_handler_is_killed_with_what_it_started(
 ) -> None:
     """Also one that ignores SIGTERM; meanwhile others are served."""
     job = a_job(name="loop", data={"path": str(pipe), "stubborn": stubborn})
-    future = runner.start(job)
+    future = started(runner, job)
     pids = [int(pid) for pid in pipe.read_text().split()]
     runner.cancel(job.id)
-    assert result(runner.start(a_job(name="add", data={"a": 1}))) == 2
+    assert result(started(runner, a_job(name="add", data={"a": 1}))) == 2
     assert failure(future).error.startswith("cancelled: the process of the handler ")
     assert all(ended(pid) for pid in pids)
 
 
 def test_a_handler_that_takes_too_long_is_killed(runner: HandlerRunner, pipe: Path) -> None:
     """At its timeout, whether or not somebody cancels it."""
-    result(runner.start(a_job(name="pid")))
+    result(started(runner, a_job(name="pid")))
     job = a_job(name="loop", data={"path": str(pipe)}, timeout=timedelta(seconds=3))
-    future = runner.start(job)
+    future = started(runner, job)
     pids = [int(pid) for pid in pipe.read_text().split()]
     assert failure(future).error == "timed out after 3 s"
     assert all(ended(pid) for pid in pids)
@@ -217,7 +218,7 @@ def test_a_handler_that_takes_too_long_is_killed(runner: HandlerRunner, pipe: Pa
 def test_a_cancelled_handler_cleans_up(runner: HandlerRunner, pipe: Path) -> None:
     """SIGTERM raises SystemExit in it."""
     job = a_job(name="clean_up", data={"path": str(pipe)})
-    future = runner.start(job)
+    future = started(runner, job)
     pipe.read_text()
     runner.cancel(job.id)
     assert failure(future).error.startswith("cancelled: ")
@@ -271,10 +272,11 @@ from scheduler.handlers import HandlerRunner
 from scheduler.registry import Registry, marks
 from scheduler.testing.values import a_job
 from tests.handlers import hands
+from tests.handlers.conftest import started
 runner = HandlerRunner(Registry([*marks(hands.pid), *marks(hands.loop)]))
-print(runner.start(a_job(name="pid")).result(60).result, flush=True)
-runner.start(a_job(name="loop", data={"path": sys.argv[1], "stubborn": True}))
-runner.start(a_job(name="pid")).result(60)
+print(started(runner, a_job(name="pid")).result(60).result, flush=True)
+started(runner, a_job(name="loop", data={"path": sys.argv[1], "stubborn": True}))
+started(runner, a_job(name="pid")).result(60)
 sys.stdin.readline()
 """
 
@@ -308,10 +310,10 @@ def test_no_process_outlives_its_parent(pipe: Path, how: str) -> None:
 def test_a_signal_to_the_group_does_not_reach_a_handler(pipe: Path) -> None:
     """It goes on: what becomes of it is for the parent to say."""
     runner = HandlerRunner(Registry(marks(hands.pid)))
-    pid = result(runner.start(a_job(name="pid")))
+    pid = result(started(runner, a_job(name="pid")))
     assert os.getpgid(pid) == pid != os.getpgid(0)
     os.kill(pid, signal.SIGINT)
-    assert result(runner.start(a_job(name="pid"))) == pid
+    assert result(started(runner, a_job(name="pid"))) == pid
     runner.close()
 
 
@@ -360,7 +362,9 @@ def test_a_plain_function_may_be_registered(monkeypatch: pytest.MonkeyPatch) -> 
         ]
     )
     runner = HandlerRunner(registry)
-    assert result(runner.start(a_job(name="plain"))) == "plain"
-    assert "declare the handler with @job" in failure(runner.start(a_job(name="picky"))).error
-    assert "hands.replaced is something else" in failure(runner.start(a_job(name="original"))).error
+    assert result(started(runner, a_job(name="plain"))) == "plain"
+    assert "declare the handler with @job" in failure(started(runner, a_job(name="picky"))).error
+    assert (
+        "hands.replaced is something else" in failure(started(runner, a_job(name="original"))).error
+    )
     runner.close()

@@ -1,4 +1,4 @@
-"""Calling handlers: sync and async come back as the same future, and nothing escapes."""
+"""Calling handlers: the outcome of sync and async is told the same way, and nothing escapes."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import asyncio
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import CancelledError
 from datetime import date, timedelta
 from typing import Any
 
 import pytest
 
 from scheduler.context import JobContext
-from scheduler.handlers import HandlerRunner
+from scheduler.handlers import HandlerRunner, perform, prepare
 from scheduler.model import Completed, Failed
 from scheduler.registry import Registry, define
 from scheduler.testing.values import NOON, a_job
 
-from .conftest import WAIT, Run
+from .conftest import WAIT, Run, started
 
 
 def sync_thread() -> str:
@@ -89,7 +88,7 @@ def test_a_handler_may_ask_for_its_context(run: Run) -> None:
 
 def test_a_job_without_a_handler_fails(runner: HandlerRunner) -> None:
     """It names what is known."""
-    outcome = runner.start(a_job(name="gone")).result(timeout=WAIT)
+    outcome = started(runner, a_job(name="gone")).result(timeout=WAIT)
     assert outcome == Failed("job: gone is not known; known: none")
 
 
@@ -117,11 +116,10 @@ def test_a_cancelled_coroutine_ends(runner: HandlerRunner, registry: Registry) -
 
     registry.add(define(work, name="work"))
     job = a_job()
-    future = runner.start(job)
+    future = started(runner, job)
     assert begun.wait(WAIT)
     runner.cancel(job.id)
-    with pytest.raises(CancelledError):
-        future.result(timeout=WAIT)
+    assert future.result(timeout=WAIT) == Failed("cancelled")
     assert cleaned.wait(WAIT)
 
 
@@ -141,14 +139,13 @@ def test_a_cancelled_coroutine_is_under_way_until_it_ends(
 
     registry.add(define(work, name="work"))
     job = a_job()
-    future = runner.start(job)
+    future = started(runner, job)
     assert begun.wait(WAIT)
     runner.cancel(job.id)
     assert told.wait(WAIT)
     assert not future.done()
     done.set()
-    with pytest.raises(CancelledError):
-        future.result(timeout=WAIT)
+    assert future.result(timeout=WAIT) == Failed("cancelled")
 
 
 def test_a_cancelled_function_is_told(runner: HandlerRunner, registry: Registry) -> None:
@@ -162,11 +159,21 @@ def test_a_cancelled_function_is_told(runner: HandlerRunner, registry: Registry)
 
     registry.add(define(work, name="work"))
     job = a_job()
-    future = runner.start(job)
+    future = started(runner, job)
     assert begun.wait(WAIT)
     runner.cancel(job.id)
     told.set()
     assert future.result(timeout=WAIT) == Completed("stopped early")
+
+
+def test_a_function_that_is_cancelled_before_it_begins_is_not_called(registry: Registry) -> None:
+    """As where its lease was lost while it was being started."""
+    called: list[bool] = []
+    registry.add(define(lambda: called.append(True), name="work"))
+    call = prepare(registry, a_job())
+    call.context.cancel()
+    assert perform(call) == Failed("cancelled")
+    assert not called
 
 
 def test_cancelling_what_is_not_running_does_nothing(runner: HandlerRunner) -> None:
@@ -188,7 +195,7 @@ def test_a_closed_runner_leaves_nothing_behind(registry: Registry) -> None:
     before = threading.enumerate()  # a loop of an earlier test may be about to end
     runner = HandlerRunner(registry)
     registry.add(define(work, name="work"))
-    future = runner.start(a_job())
+    future = started(runner, a_job())
     assert begun.wait(WAIT)
     begun_since = [each for each in threading.enumerate() if each not in before]
     [loop] = [each for each in begun_since if each.name == "scheduler-asyncio"]
@@ -197,7 +204,7 @@ def test_a_closed_runner_leaves_nothing_behind(registry: Registry) -> None:
     assert ended.wait(WAIT)
     loop.join(timeout=WAIT)
     assert not loop.is_alive()
-    assert future.cancelled()
+    assert future.result(timeout=WAIT) == Failed("cancelled")
 
 
 def test_a_closed_runner_can_begin_again(runner: HandlerRunner, registry: Registry) -> None:
@@ -206,7 +213,7 @@ def test_a_closed_runner_can_begin_again(runner: HandlerRunner, registry: Regist
     registry.add(define(async_thread, name="async"))
     for _ in range(2):
         for name in ("sync", "async"):
-            outcome = runner.start(a_job(name=name)).result(timeout=WAIT)
+            outcome = started(runner, a_job(name=name)).result(timeout=WAIT)
             assert isinstance(outcome, Completed)
         runner.close()
 
@@ -216,7 +223,7 @@ def test_many_handlers_run_at_once(registry: Registry) -> None:
     together = threading.Barrier(20)
     registry.add(define(lambda: together.wait(WAIT) >= 0, name="work"))
     runner = HandlerRunner(registry)
-    futures = [runner.start(a_job()) for _ in range(20)]
+    futures = [started(runner, a_job()) for _ in range(20)]
     assert [future.result(timeout=WAIT) for future in futures] == [Completed(True)] * 20
     runner.close()
 

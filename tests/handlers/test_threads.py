@@ -7,13 +7,15 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from functools import partial
+from typing import Any
 
 import pytest
 
 from scheduler.handlers.threads import Threads
+from scheduler.model import Failed
 
 from .conftest import WAIT
 
@@ -28,6 +30,13 @@ def threads() -> Iterator[Threads]:
     threads.close()
 
 
+def submitted(threads: Threads, function: Callable[[], Any]) -> Future[Any]:
+    """Have `function` called; the future of what is told."""
+    future: Future[Any] = Future()
+    threads.submit(function, future.set_result)
+    return future
+
+
 def ours() -> list[threading.Thread]:
     return [each for each in threading.enumerate() if each.name.startswith(NAME)]
 
@@ -35,21 +44,20 @@ def ours() -> list[threading.Thread]:
 def test_as_many_calls_run_at_once_as_there_are(threads: Threads) -> None:
     """Each waits here for all the others."""
     together = threading.Barrier(50)
-    futures = [threads.submit(partial(together.wait, WAIT)) for _ in range(50)]
+    futures = [submitted(threads, partial(together.wait, WAIT)) for _ in range(50)]
     assert sorted(future.result(WAIT) for future in futures) == list(range(50))
 
 
 def test_threads_are_used_again(threads: Threads) -> None:
     """Hundreds of calls, one after the other, take a thread, or two where the first is late."""
-    used = {threads.submit(threading.get_ident).result(WAIT) for _ in range(500)}
+    used = {submitted(threads, threading.get_ident).result(WAIT) for _ in range(500)}
     assert len(used) <= 5
 
 
-def test_what_a_call_raises_is_its_futures(threads: Threads) -> None:
+def test_what_a_call_raises_is_a_failure(threads: Threads) -> None:
     """SystemExit too; the thread goes on."""
-    with pytest.raises(SystemExit):
-        threads.submit(sys.exit).result(WAIT)
-    assert threads.submit(lambda: 7).result(WAIT) == 7
+    assert submitted(threads, sys.exit).result(WAIT) == Failed("SystemExit")
+    assert submitted(threads, lambda: 7).result(WAIT) == 7
 
 
 def test_context_variables_do_not_leak(threads: Threads) -> None:
@@ -60,10 +68,10 @@ def test_context_variables_do_not_leak(threads: Threads) -> None:
         marker.set("leaked")
         return seen
 
-    assert [threads.submit(work).result(WAIT) for _ in range(20)] == ["unset"] * 20
+    assert [submitted(threads, work).result(WAIT) for _ in range(20)] == ["unset"] * 20
     context = contextvars.copy_context()
     context.run(marker.set, "given")
-    assert context.run(threads.submit, work).result(WAIT) == "given"
+    assert context.run(submitted, threads, work).result(WAIT) == "given"
 
 
 def test_an_idle_thread_keeps_nothing_alive(threads: Threads) -> None:
@@ -74,7 +82,7 @@ def test_an_idle_thread_keeps_nothing_alive(threads: Threads) -> None:
     large = Large()
     gone = threading.Event()
     weakref.finalize(large, gone.set)
-    threads.submit(partial(isinstance, large, Large)).result(WAIT)
+    submitted(threads, partial(isinstance, large, Large)).result(WAIT)
     del large
     assert gone.wait(WAIT)
 
@@ -87,9 +95,9 @@ def test_closed_threads_end() -> None:
         begun.set()
         return release.wait(WAIT)
 
-    busy = threads.submit(work)
+    busy = submitted(threads, work)
     assert begun.wait(WAIT)
-    threads.submit(lambda: None).result(WAIT)
+    submitted(threads, lambda: None).result(WAIT)
     found = ours()
     threads.close()
     release.set()
@@ -109,7 +117,7 @@ def work():
     begun.set()
     threading.Event().wait()
 runner = HandlerRunner(Registry([define(work, name="work")]))
-runner.start(a_job())
+runner.call(a_job(), print)
 assert begun.wait(30)
 runner.close()
 print("done")
@@ -134,11 +142,11 @@ def test_a_call_that_follows_on_another_is_made_on_its_thread(threads: Threads) 
 
     def go_on(_: object) -> None:
         if len(idents) < 50:
-            threads.submit(work).add_done_callback(go_on)
+            threads.submit(work, go_on)
         else:
             over.set()
 
-    threads.submit(work).add_done_callback(go_on)
+    threads.submit(work, go_on)
     assert over.wait(WAIT)
     assert len(set(idents)) == 1
     assert len(ours()) == 1
@@ -147,13 +155,13 @@ def test_a_call_that_follows_on_another_is_made_on_its_thread(threads: Threads) 
 def test_two_calls_that_follow_on_one_are_made_at_once(threads: Threads) -> None:
     """Each waits here for the other."""
     together = threading.Barrier(2)
-    followed: list[Future[int]] = []
+    followed: list[Future[Any]] = []
     over = threading.Event()
 
     def go_on(_: object) -> None:
-        followed.extend(threads.submit(partial(together.wait, WAIT)) for _ in range(2))
+        followed.extend(submitted(threads, partial(together.wait, WAIT)) for _ in range(2))
         over.set()
 
-    threads.submit(lambda: None).add_done_callback(go_on)
+    threads.submit(lambda: None, go_on)
     assert over.wait(WAIT)
     assert sorted(each.result(WAIT) for each in followed) == [0, 1]
