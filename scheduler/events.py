@@ -6,7 +6,6 @@ A listener that raises is logged and does no harm to the job or to other listene
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -56,19 +55,23 @@ class Events:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._listeners: dict[EventName, list[Listener]] = defaultdict(list)
+        self._listeners: dict[EventName, tuple[Listener, ...]] = {}
+        """Of each event those that there are, anew with each change: who tells locks nothing."""
 
     def add_listener(self, name: str, listener: Listener) -> None:
         """Call `listener` on every event of this name. Raises UnknownName if there is none."""
+        event = _event_name(name)
         with self._lock:
-            self._listeners[_event_name(name)].append(listener)
+            self._listeners[event] = (*self._listeners.get(event, ()), listener)
 
     def remove_listener(self, name: str, listener: Listener) -> None:
         """Call `listener` no more; nothing happens if it was not there."""
+        event = _event_name(name)
         with self._lock:
-            listeners = self._listeners[_event_name(name)]
+            listeners = list(self._listeners.get(event, ()))
             if listener in listeners:
                 listeners.remove(listener)
+            self._listeners[event] = tuple(listeners)
 
     def tell(self, name: EventName, at: datetime, job: Job | None = None, **detail: Any) -> None:
         """Emit an event, which is made only if somebody listens."""
@@ -83,9 +86,7 @@ class Events:
 
     def emit(self, event: Event) -> None:
         """Tell every listener of this event, in the order they were added."""
-        with self._lock:
-            listeners = list(self._listeners.get(event.name, ()))
-        for listener in listeners:
+        for listener in self._listeners.get(event.name, ()):
             try:
                 listener(event)
             except Exception:

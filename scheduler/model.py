@@ -41,11 +41,12 @@ def replace(value: Value, /, **changes: Any) -> Value:
     """
     kind = type(value)
     copy = _ways(kind)[0](value)  # type: ignore[arg-type]  # classes are hashable
-    for name, each in changes.items():
-        try:
+    name = ""
+    try:
+        for name, each in changes.items():
             setattr(copy, name, each)
-        except AttributeError:
-            raise TypeError(f"{kind.__name__} has no field {name!r}") from None
+    except AttributeError:
+        raise TypeError(f"{kind.__name__} has no field {name!r}") from None
     copy.__class__ = kind
     made: Value = copy
     return made

@@ -57,9 +57,9 @@ class Polling:
 class Ahead:
     """How many jobs are leased beyond the free slots, for handlers that end soon.
 
-    At first none; then up to four times as many whenever all that was asked for came and has been begun,
-    as far as their rate lets them begin WITHIN that time. None where the handlers in the slots take
-    longer than that. `stock` is how many waited for a slot at `asked_at`.
+    At first none; then up to four times as many whenever all that was asked for came and has been
+    begun, as far as their rate lets them begin WITHIN that time. None where the handlers in the
+    slots take longer than that. `stock` is how many waited for a slot at `asked_at`.
     """
 
     size: int = 0

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any, Protocol
 
-from sqlalchemy import ClauseElement, Connection, Dialect, Engine
+from sqlalchemy import ClauseElement, Connection, Dialect, Engine, SelectBase
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import PoolProxiedConnection
 
@@ -26,6 +26,7 @@ class Prepared:
     def __init__(self, statement: ClauseElement, dialect: Dialect) -> None:
         compiled: Any = statement.compile(dialect=dialect)
         self.text = str(compiled)
+        self.returns_rows = isinstance(statement, SelectBase) or bool(compiled.effective_returning)
         names = compiled.bind_names
         self._fixed = {names[b]: b.effective_value for b in names if not b.required}
         self._order: Sequence[str] | None = compiled.positiontup
@@ -60,7 +61,7 @@ class Within:
     def run(self, prepared: Prepared, values: Mapping[str, Any]) -> Sequence[Row]:
         given = prepared.parameters(values)
         result = self.connection.exec_driver_sql(prepared.text, given)
-        return result.fetchall() if result.returns_rows else ()
+        return result.fetchall() if prepared.returns_rows else ()
 
     def run_each(self, text: str, rows: Iterable[tuple[Any, ...]]) -> None:
         """Run a statement once for each of `rows`, which are its parameters."""
@@ -98,7 +99,7 @@ class _Alone:
 
     def run(self, prepared: Prepared, values: Mapping[str, Any]) -> Sequence[Row]:
         cursor = self._connection.execute(prepared.text, prepared.parameters(values))
-        return cursor.fetchall() if cursor.description else ()
+        return cursor.fetchall() if prepared.returns_rows else ()
 
 
 @contextmanager

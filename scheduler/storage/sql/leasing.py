@@ -32,7 +32,7 @@ from scheduler.model import Job, JobStatus
 from scheduler.storage.base import by_acquisition
 from scheduler.storage.sql.dialects.on_conflict import OnConflict
 from scheduler.storage.sql.driver import Convert, Hand, Prepared
-from scheduler.storage.sql.rows import JOB_COLUMNS, JobReader
+from scheduler.storage.sql.rows import JobReader
 from scheduler.storage.sql.wanted import Wanted, unblocked
 
 
@@ -42,8 +42,7 @@ class Leasing:
     def __init__(self, database: OnConflict, jobs: Table) -> None:
         self._database = database
         self._jobs = jobs
-        self._columns = [jobs.c[name] for name in JOB_COLUMNS]
-        self._reader = JobReader(jobs, database.from_driver)
+        self._reader = JobReader(database, jobs, known=_LEASED)
         self._pending = jobs.c.status == literal_column("'pending'")
         self._unblocked = unblocked(jobs)
         self._statements: dict[tuple[bool, bool], Prepared] = {}
@@ -107,7 +106,7 @@ class Leasing:
             if len(taken) < wanted.n:
                 left = wanted.n - len(taken)
                 rows = hand.run(statement, {**values, "priority": level, "n": left})
-                taken += self._reader.jobs(rows)
+                taken += self._reader.jobs(rows, wanted.leased)
         return sorted(taken, key=by_acquisition)  # RETURNING promises no order
 
     def _due_levels(self, hand: Hand, now: datetime) -> list[int]:
@@ -142,7 +141,9 @@ class Leasing:
         take = update(jobs).where(self._pending).values(_LEASED)
         if not self._database.has_lateral:
             due = due.where(jobs.c.priority == bindparam("priority", type_=Integer))
-            return take.where(place.in_(due.with_only_columns(place))).returning(*self._columns)
+            return take.where(place.in_(due.with_only_columns(place))).returning(
+                *self._reader.columns
+            )
         levels = self._levels()
         of_level = due.with_only_columns(place).where(jobs.c.priority == levels.c.priority)
         first = self._database.locked(of_level, jobs, skip=True).lateral("first")
@@ -151,7 +152,7 @@ class Leasing:
         # is repeated so that no index of what is pending seems a way to them.
         places = func.array(found.scalar_subquery())
         take = update(jobs).where(func.coalesce(jobs.c.status, "") == JobStatus.PENDING.value)
-        return take.values(_LEASED).where(place == any_(places)).returning(*self._columns)
+        return take.values(_LEASED).where(place == any_(places)).returning(*self._reader.columns)
 
     def _levels(self) -> CTE:
         """The priorities of the pending jobs, ascending, found one from the other."""

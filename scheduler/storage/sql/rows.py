@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
@@ -28,12 +28,11 @@ from scheduler.model import (
     ScheduleStatus,
     Skip,
     SkipReason,
-    make,
     of_columns,
 )
 from scheduler.storage.sql.dialects import Database
 from scheduler.storage.sql.dialects.on_conflict import OnConflict
-from scheduler.storage.sql.types import Json
+from scheduler.storage.sql.types import Json, from_json
 
 Convert = Callable[[Any], Any]
 Values = Mapping[str, Callable[[Any], Any]]
@@ -83,7 +82,7 @@ def _jobs(columns: list[Sequence[Any]]) -> list[Job]:
     held = list(zip(*columns[_LEASE : _LEASE + 2], strict=True))
     leases = {each: None if each[0] is None else Lease(*each) for each in set(held)}
     columns[_LEASE : _LEASE + 2] = [[leases[each] for each in held]]
-    return [make(Job, each) for each in zip(*columns, strict=True)]
+    return of_columns(Job, columns)
 
 
 _STATUS = JOB_COLUMNS.index("status")
@@ -93,22 +92,38 @@ _ORIGINS = {origin.value: origin for origin in Origin}
 
 
 class JobReader:
-    """Makes jobs of rows as the driver has them, of the columns JOB_COLUMNS of `table`.
+    """Makes jobs of rows as the driver returns them, which need not say what is `known` of a job.
 
     It goes column by column: most are empty, or the same in every row, or need no conversion.
-    `convert` gives what makes of a column's value that of the model; None if it is that already.
     """
 
-    def __init__(self, table: Table, convert: Callable[[Column[Any]], Convert | None]) -> None:
-        converts = [convert(table.c[name]) for name in JOB_COLUMNS]
-        self._converts = [(place, each) for place, each in enumerate(converts) if each]
+    def __init__(self, database: OnConflict, jobs: Table, known: Collection[str]) -> None:
+        self._names = [name for name in JOB_COLUMNS if name not in known]
+        self.columns = [database.unread(jobs.c[name]) for name in self._names]
+        """What a statement returns."""
+        self._converts: dict[str, Convert] = {}
+        self._parses: dict[str, Convert] = {}
+        for name in self._names:
+            convert = database.from_driver(jobs.c[name])
+            if isinstance(jobs.c[name].type, Json):
+                self._parses[name] = convert or from_json
+            elif convert is not None:
+                self._converts[name] = convert
 
-    def jobs(self, rows: Sequence[Sequence[Any]]) -> list[Job]:
-        """The job in each of `rows`."""
-        columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
-        for place, convert in self._converts if columns else ():
-            columns[place] = converted(columns[place], convert)
-        return _jobs(columns)
+    def jobs(self, rows: Sequence[Sequence[Any]], known: Mapping[str, Any]) -> list[Job]:
+        """The job in each of `rows`; `known` is the same of all of them, by name of column."""
+        if not rows:
+            return []
+        found: dict[str, Sequence[Any]] = dict(
+            zip(self._names, zip(*rows, strict=True), strict=True)
+        )
+        for name, convert in self._converts.items():
+            found[name] = converted(found[name], convert)
+        for name, parse in self._parses.items():  # each for itself: a job's JSON is its own
+            if found[name].count(None) < len(rows):
+                found[name] = [None if each is None else parse(each) for each in found[name]]
+        found |= {name: [each] * len(rows) for name, each in known.items()}
+        return _jobs([found[name] for name in JOB_COLUMNS])
 
 
 def converted(values: Sequence[Any], convert: Convert) -> Sequence[Any]:

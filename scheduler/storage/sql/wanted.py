@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Table, exists, literal_column, or_
 
 from scheduler.flow import Limit
+from scheduler.lifecycle import storable
 from scheduler.model import Job, JobStatus, Lease
 from scheduler.storage.base import by_acquisition, by_age
 
@@ -50,14 +51,14 @@ class Wanted:
 
     @property
     def leased(self) -> dict[str, Any]:
-        """What the row of a job says that is leased, by column."""
+        """What the row of a job says that is leased, by column, as it comes back."""
         return {
             "status": JobStatus.PROCESSING.value,
-            "started_at": self.now,
+            "started_at": self.now.astimezone(UTC),
             "completed_at": None,
             "lease_token": self.lease.token,
-            "lease_expires_at": self.lease.expires_at,
-            "worker": self.worker,
+            "lease_expires_at": self.lease.expires_at.astimezone(UTC),
+            "worker": storable(self.worker),
         }
 
     @property
