@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-WITHIN = timedelta(milliseconds=50)
+WITHIN = timedelta(milliseconds=100)
 """In what time handlers are to have begun what is leased ahead of free slots."""
 
-MOST_AHEAD = 1000
+MOST_AHEAD = 2000
 
 _FASTER, _SLOWER, _IDLER = 0.8, 1.2, 1.5
 

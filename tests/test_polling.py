@@ -70,16 +70,16 @@ def ahead(size: int, stock: int, *, was_full: bool = True) -> Ahead:
         # All that came was begun at once: as many as there are slots, then four times as many.
         (ahead(0, 10), 1, 0, 10),
         (ahead(10, 20), 1, 0, 40),
-        (ahead(800, 810), 20, 0, MOST_AHEAD),
-        # No more than are begun in 50 ms at that rate.
-        (ahead(100, 110), 50, 0, 110),
-        (ahead(100, 110), 100, 0, 55),
+        (ahead(1800, 1810), 20, 0, MOST_AHEAD),
+        # No more than are begun in 100 ms at that rate.
+        (ahead(100, 110), 100, 0, 110),
+        (ahead(100, 110), 200, 0, 55),
         # There was no more to be had, or not all was begun: not more.
         (ahead(20, 25, was_full=False), 1, 0, 20),
         (ahead(20, 30), 1, 5, 20),
         # The handlers in the slots take longer than that: none.
-        (ahead(10, 20), 200, 0, 0),
-        (ahead(20, 30), 10, 29, 0),
+        (ahead(10, 20), 300, 0, 0),
+        (ahead(20, 30), 20, 29, 0),
         # No time has passed: nothing is known.
         (ahead(20, 30), 0, 0, 20),
         (Ahead(), 1, 0, 0),

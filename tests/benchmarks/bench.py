@@ -185,8 +185,10 @@ class Bench:
 @contextmanager
 def as_a_service() -> Iterator[None]:
     """In it, what is loaded is put out of the way of the garbage collector, as a service does."""
+    before = gc.get_threshold()
     settle_in()
     try:
         yield
     finally:
         gc.unfreeze()
+        gc.set_threshold(*before)
