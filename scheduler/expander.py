@@ -8,9 +8,12 @@ table; what another was first with is simply not written again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, wait
 from datetime import datetime, timedelta
+from functools import partial
 
 from scheduler import faults
+from scheduler.beside import beside
 from scheduler.events import Event, EventName
 from scheduler.expansion import LATEST_INSTANT, NOTHING, TICK, Expansion, Made, expand
 from scheduler.logs import logger
@@ -19,11 +22,17 @@ from scheduler.storage import JobStorage
 
 log = logger(__name__)
 
+READ = 10_000
+"""How many schedules are read at once."""
+
 BATCH = 2_000
-"""How many schedules one transaction expands."""
+"""How many of them one transaction expands."""
 
 MOST_JOBS = 5_000
-"""A transaction that has made so many jobs takes no further schedule: all of them are in memory."""
+"""A transaction that has made so many jobs takes no further schedule.
+
+All of them are in memory, and those of the transaction before.
+"""
 
 LOST_RACE_PAUSE = timedelta(milliseconds=20)
 """How long an expander that another was ahead of waits before it looks again."""
@@ -82,25 +91,52 @@ class Expander:
         due again at the next tick.
         """
         lost = False
-        while due := self._storage.due_schedules(now, limit=BATCH):
+        while due := self._storage.due_schedules(now, limit=READ):
             faults.point("expander.due.read")
-            made = made_of(self._storage, [each for each in due if _looks_at_jobs(each)])
-            expansions = _first(expand(each, now, made.get(each.id, NOTHING)) for each in due)
-            faults.point("expander.record.before")
-            written = self._storage.record_expansions(expansions, wait=False)
-            faults.point("expander.record.after")
-            for expansion, is_written in zip(expansions, written, strict=True):
-                if is_written:
-                    tell(expansion, now, self._emit)
-            if not all(written):
-                lost = True
-                break
-            if len(expansions) == len(due) < BATCH:
+            lost = not self._expand(due, now)
+            if lost or len(due) < READ:
                 break
         next_at = self._storage.next_schedule_at()
         if lost and next_at is not None:
             return max(next_at, now + LOST_RACE_PAUSE)
         return next_at
+
+    def _expand(self, due: Sequence[Schedule], now: datetime) -> bool:
+        """Expand these schedules; False, and the rest stays, once another was first with any.
+
+        While some are being written, the next are decided, unless the store works in this process.
+        """
+        writing: Future[bool] | None = None
+        try:
+            while due:
+                expansions = self._decided(due[:BATCH], now)
+                due = due[len(expansions) :]
+                if writing is not None and not writing.result():
+                    return False
+                write = partial(self._write, expansions, now)
+                if due and not self._storage.exchanges_at_once:
+                    writing = beside(write, name="scheduler-write")
+                elif not write():
+                    return False
+            return True
+        finally:
+            if writing is not None:
+                wait([writing])  # whatever went wrong here: it is no other tick's
+
+    def _decided(self, due: Sequence[Schedule], now: datetime) -> list[Expansion]:
+        """What becomes of the first of `due`: of as many as one transaction takes."""
+        made = made_of(self._storage, [each for each in due if _looks_at_jobs(each)])
+        return _first(expand(each, now, made.get(each.id, NOTHING)) for each in due)
+
+    def _write(self, expansions: Sequence[Expansion], now: datetime) -> bool:
+        """Write and tell; False if another was first with any."""
+        faults.point("expander.record.before")
+        written = self._storage.record_expansions(expansions, wait=False)
+        faults.point("expander.record.after")
+        for expansion, is_written in zip(expansions, written, strict=True):
+            if is_written:
+                tell(expansion, now, self._emit)
+        return all(written)
 
 
 def _first(expansions: Iterable[Expansion]) -> list[Expansion]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -21,6 +20,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.date import DateTrigger
 
 from scheduler import clock
+from scheduler.beside import beside
 from scheduler.errors import StorageError, StorageUnavailable
 from scheduler.logs import logger
 
@@ -254,15 +254,7 @@ def within(patience: timedelta, act: Callable[[], T]) -> T:
 
     Otherwise it is left to itself, on a thread that nobody waits for. Raises StorageUnavailable.
     """
-    future: Future[T] = Future()
-
-    def call() -> None:
-        try:
-            future.set_result(act())
-        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
-            future.set_exception(error)
-
-    threading.Thread(target=call, name="scheduler-stop", daemon=True).start()
+    future = beside(act, name="scheduler-stop")
     try:
         return future.result(patience.total_seconds())
     except TimeoutError:

@@ -16,7 +16,7 @@ ROOT = Path(scheduler.__file__).parent
 
 FLOORS = [
     {"errors", "clock", "logs"},
-    {"capture", "faults", "ids", "rules", "polling", "retries", "store_clock"},
+    {"beside", "capture", "faults", "ids", "rules", "polling", "retries", "store_clock"},
     {"model"},
     {"context", "flow", "lifecycle", "events", "views"},
     {"expansion", "history", "options"},

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from itertools import chain
 
 import pytest
 
@@ -13,7 +15,7 @@ from scheduler.errors import StorageUnavailable
 from scheduler.events import Event
 from scheduler.expander import LOST_RACE_PAUSE, ClockWatch, Expander
 from scheduler.expansion import Expansion
-from scheduler.model import CatchUp, JobStatus, ScheduleStatus
+from scheduler.model import CatchUp, Job, JobStatus, ScheduleStatus
 from scheduler.storage import JobStorage, open_storage
 from scheduler.storage.memory import MemoryStorage
 from scheduler.testing.values import NOON, SECOND, a_schedule, utc
@@ -71,6 +73,79 @@ def test_all_that_is_due_is_expanded_in_batches(
         storage.save_schedule(a_schedule(f"s{number}"))
     assert expander.tick(NOON) == NOON + HOUR
     assert len(storage.list_jobs()) == 10
+
+
+class Slow(MemoryStorage):
+    """A storage elsewhere, whose first write ends when what comes next is being decided."""
+
+    exchanges_at_once = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[list[str]] = []
+        self.is_next_asked = threading.Event()
+
+    def get_unfinished_jobs(self, schedule_ids: Collection[str]) -> list[Job]:
+        self.asked.append(list(schedule_ids))
+        if len(self.asked) == 2:
+            self.is_next_asked.set()
+        return super().get_unfinished_jobs(schedule_ids)
+
+    def record_expansions(
+        self, expansions: Sequence[Expansion], *, wait: bool = True
+    ) -> list[bool]:
+        assert self.is_next_asked.wait(10)
+        return super().record_expansions(expansions, wait=wait)
+
+
+def test_while_some_are_written_the_next_are_decided(
+    monkeypatch: pytest.MonkeyPatch, told: list[Event]
+) -> None:
+    """And no schedule is asked for twice."""
+    monkeypatch.setattr(expander_module, "BATCH", 3)
+    storage = Slow()
+    for number in range(7):
+        storage.save_schedule(a_schedule(f"s{number}"))
+    assert Expander(storage, emit=told.append).tick(NOON) == NOON + HOUR
+    assert len(storage.list_jobs()) == len(told) == 7
+    assert sorted(chain.from_iterable(storage.asked)) == sorted(
+        each.id for each in storage.list_schedules()
+    )
+
+
+class Failing(MemoryStorage):
+    """A storage elsewhere that cannot be reached for the n-th write."""
+
+    exchanges_at_once = False
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.left = n
+
+    def record_expansions(
+        self, expansions: Sequence[Expansion], *, wait: bool = True
+    ) -> list[bool]:
+        self.left -= 1
+        if self.left == 0:
+            raise StorageUnavailable("gone")
+        return super().record_expansions(expansions, wait=wait)
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3])
+def test_what_cannot_be_written_is_due_again(
+    failing: int, monkeypatch: pytest.MonkeyPatch, told: list[Event]
+) -> None:
+    """Whichever write fails: the tick says so, what was written stays, the next writes the rest."""
+    monkeypatch.setattr(expander_module, "BATCH", 3)
+    storage = Failing(failing)
+    for number in range(8):
+        storage.save_schedule(a_schedule(f"s{number}"))
+    expander = Expander(storage, emit=told.append)
+    with pytest.raises(StorageUnavailable):
+        expander.tick(NOON)
+    assert len(storage.list_jobs()) == len(told) == 3 * (failing - 1)
+    assert expander.tick(NOON) == NOON + HOUR
+    assert len(storage.list_jobs()) == len(told) == 8
 
 
 def test_a_bad_schedule_is_paused_and_the_others_go_on(

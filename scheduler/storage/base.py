@@ -81,7 +81,8 @@ class JobStorage(ABC):
     def exchanges_at_once(self) -> bool:
         """Whether executors settle and lease in one exchange, by `settle_and_acquire`.
 
-        It is best where writers wait for each other. Elsewhere the two go on side by side.
+        It is best where writers wait for each other, or the store works in this process. Elsewhere
+        the two go on side by side, and an expander decides while it writes.
         """
         return False
 
