@@ -90,35 +90,42 @@ class Expander:
         Raises StorageUnavailable if the store cannot be reached; whatever was not written is
         due again at the next tick.
         """
-        lost = False
-        while due := self._storage.due_schedules(now, limit=READ):
-            faults.point("expander.due.read")
-            lost = not self._expand(due, now)
-            if lost or len(due) < READ:
-                break
+        is_first = self._expand(now)
         next_at = self._storage.next_schedule_at()
-        if lost and next_at is not None:
+        if not is_first and next_at is not None:
             return max(next_at, now + LOST_RACE_PAUSE)
         return next_at
 
-    def _expand(self, due: Sequence[Schedule], now: datetime) -> bool:
-        """Expand these schedules; False, and the rest stays, once another was first with any.
+    def _expand(self, now: datetime) -> bool:
+        """Expand all that is due; False, and the rest stays, once another was first with any.
 
-        While some are being written, the next are decided, unless the store works in this process.
+        While some are being written, the next are read and decided, unless the store works in this
+        process.
         """
         writing: Future[bool] | None = None
+        written: set[str] = set()
+        is_more = True
         try:
-            while due:
-                expansions = self._decided(due[:BATCH], now)
-                due = due[len(expansions) :]
-                if writing is not None and not writing.result():
-                    return False
-                write = partial(self._write, expansions, now)
-                if due and not self._storage.exchanges_at_once:
-                    writing = beside(write, name="scheduler-write")
-                elif not write():
-                    return False
-            return True
+            while is_more:
+                limit = READ + len(written)
+                found = self._storage.due_schedules(now, limit=limit)
+                if found:
+                    faults.point("expander.due.read")
+                due = [each for each in found if each.id not in written]
+                is_more = len(found) == limit
+                while due:
+                    expansions = self._decided(due[:BATCH], now)
+                    due = due[len(expansions) :]
+                    if writing is not None and not writing.result():
+                        return False
+                    writing, written = None, set()
+                    write = partial(self._write, expansions, now)
+                    if (due or is_more) and not self._storage.exchanges_at_once:
+                        writing = beside(write, name="scheduler-write")
+                        written = {each.before.id for each in expansions}
+                    elif not write():
+                        return False
+            return writing is None or writing.result()
         finally:
             if writing is not None:
                 wait([writing])  # whatever went wrong here: it is no other tick's
