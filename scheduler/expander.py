@@ -7,8 +7,8 @@ table; what another was first with is simply not written again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, wait
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -104,31 +104,44 @@ class Expander:
         """
         writing: Future[bool] | None = None
         written: set[str] = set()
-        is_more = True
         try:
-            while is_more:
-                limit = READ + len(written)
-                found = self._storage.due_schedules(now, limit=limit)
-                if found:
-                    faults.point("expander.due.read")
-                due = [each for each in found if each.id not in written]
-                is_more = len(found) == limit
-                while due:
-                    expansions = self._decided(due[:BATCH], now)
-                    due = due[len(expansions) :]
-                    if writing is not None and not writing.result():
-                        return False
-                    writing, written = None, set()
-                    write = partial(self._write, expansions, now)
-                    if (due or is_more) and not self._storage.exchanges_at_once:
-                        writing = beside(write, name="scheduler-write")
-                        written = {each.before.id for each in expansions}
-                    elif not write():
-                        return False
-            return writing is None or writing.result()
-        finally:
-            if writing is not None:
-                wait([writing])  # whatever went wrong here: it is no other tick's
+            for expansions, is_last in self._batches(now, written):
+                ended, writing = writing, None
+                if ended is not None and not ended.result():
+                    return False
+                written.clear()
+                write = partial(self._write, expansions, now)
+                if not is_last and not self._storage.exchanges_at_once:
+                    written.update(each.before.id for each in expansions)
+                    writing = beside(write, name="scheduler-write")
+                elif not write():
+                    return False
+            ended, writing = writing, None
+            return ended is None or ended.result()
+        except BaseException:
+            if writing is not None and (error := writing.exception()) is not None:
+                log.error("a batch before it was not written, either", exc_info=error)
+            raise
+
+    def _batches(
+        self, now: datetime, written: Collection[str]
+    ) -> Iterator[tuple[list[Expansion], bool]]:
+        """What becomes of all that is due, in parts of one transaction; whether it is the last.
+
+        The schedules that are being `written`, by their ids, are left out.
+        """
+        is_more = True
+        while is_more:
+            limit = READ + len(written)
+            found = self._storage.due_schedules(now, limit=limit)
+            if found:
+                faults.point("expander.due.read")
+            due = [each for each in found if each.id not in written]
+            is_more = len(found) == limit
+            while due:
+                expansions = self._decided(due[:BATCH], now)
+                due = due[len(expansions) :]
+                yield expansions, not due and not is_more
 
     def _decided(self, due: Sequence[Schedule], now: datetime) -> list[Expansion]:
         """What becomes of the first of `due`: of as many as one transaction takes."""

@@ -544,7 +544,8 @@ class JobQueue:
         """Start the handler of an acquired job; the future of its outcome.
 
         Override it to wrap every job: act before, call `super().process_job(job)`, add a
-        callback to the future for after. What it raises fails the job.
+        callback to the future for after. What it raises fails the job. The future cannot be
+        cancelled: to call a job off, see `jobs`.
         """
         future: Future[Outcome] = Future()
         future.set_running_or_notify_cancel()
@@ -553,7 +554,7 @@ class JobQueue:
 
     def _begin(self, job: Job, done: Done) -> None:
         """Have a handler called, as `process_job` does; without a Future where that is ours."""
-        if getattr(self.process_job, "__func__", None) is JobQueue.process_job:
+        if getattr(self.process_job, "__func__", None) is _OURS:
             self._runner.call(job, done)
         else:
             by_future(self.process_job)(job, done)
@@ -602,6 +603,10 @@ class JobQueue:
     def _wake(self, duty: str) -> None:
         if self._metronome is not None:
             self._metronome.wake(duty)
+
+
+_OURS = JobQueue.process_job
+"""Which somebody may put another in the place of, in a subclass or in the class."""
 
 
 def _polling(

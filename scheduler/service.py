@@ -61,6 +61,7 @@ class Service:
         self._is_stopping = False
         self._grace = timedelta(seconds=settings.shutdown_grace)
         self._alone: Metronome | None = None
+        self._settled: Callable[[], None] = lambda: None
         registry = discover(settings.modules)
         storage = open_storage(settings.database)
         try:
@@ -139,7 +140,7 @@ class Service:
         if self.web is not None:
             self.web.start()
         running = self.roles if self.web is not None else self.roles - {Role.WEB}
-        settle_in()
+        self._settled = settle_in()
         log.info("running", roles=sorted(role.value for role in running), web=self.web_url)
         return changes
 
@@ -155,7 +156,7 @@ class Service:
             left_running = self.queue.stop(self._grace)
             if left_running:
                 log.warning("handlers left running; their jobs were given back", count=left_running)
-        gc.unfreeze()
+        self._settled()
         log.info("stopped")
         return left_running
 
@@ -178,16 +179,24 @@ NEW_VALUES = 10_000
 """How many new values there are before the garbage collector looks through them."""
 
 
-def settle_in() -> None:
-    """Take what is loaded by now for what stays until the end of the process.
+def settle_in() -> Callable[[], None]:
+    """Take what is loaded by now for what stays until the end of the process; what undoes it.
 
     The garbage collector would look through all of it again and again: while jobs come and go by
     the thousand, that takes a third of the time. And of what is new it looks at more at once: most
     of a batch of jobs is gone by then.
     """
+    before = gc.get_threshold()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(NEW_VALUES, *gc.get_threshold()[1:])
+    if 0 < before[0] < NEW_VALUES:  # who has switched it off, or asked for more, has reasons
+        gc.set_threshold(NEW_VALUES, *before[1:])
+
+    def undo() -> None:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+
+    return undo
 
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)

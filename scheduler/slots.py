@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -173,7 +174,7 @@ class Slots:
 
         At `now`; one that follows on a handler that was done at once, when that one was.
         """
-        self._launch(now, has_slot=False)
+        self._launch(now, None)
 
     def take_landed(self) -> list[Landing]:
         """What has landed since the last call, in that order."""
@@ -190,6 +191,9 @@ class Slots:
         flight.abandoned = True
         if flight.started_at is not None:
             self._cancel(flight.job.id)
+        else:
+            with suppress(ValueError):  # it is just being begun
+                self._waiting.remove(flight)
         return True
 
     def shift(self, by: timedelta) -> None:
@@ -208,25 +212,40 @@ class Slots:
             return False
         return True
 
-    def _launch(self, at: datetime, *, has_slot: bool) -> None:
-        """The next job in the slot that this thread has, if it has one, then in those left free."""
+    def _launch(self, at: datetime, flight: Flight | None) -> None:
+        """Call the handler of `flight`, which has a slot, if there is one; then fill free slots."""
         here = self._launching
         here.at = at
-        if getattr(here, "is_under_way", False):  # who called the handler that has ended goes on
-            if has_slot:
-                self._leave_slot()
-            return
+        if self._is_launching:
+            return  # who called the handler that has ended goes on
         here.is_under_way = True
         try:
-            while has_slot or self._takes_slot(here.at):
-                flight = self._next(here.at) if self._running <= self._capacity() else None
-                if flight is None:
-                    self._leave_slot()  # and look again: more may have come before it was left
-                else:
-                    self._fly(flight)
-                has_slot = False
+            flight = flight or self._in_free_slot(at)
+            while flight is not None:
+                self._fly(flight)
+                flight = self._in_free_slot(here.at)
         finally:
             here.is_under_way = False
+
+    @property
+    def _is_launching(self) -> bool:
+        """Whether this thread is about to look for the next job anyway."""
+        return getattr(self._launching, "is_under_way", False)
+
+    def _in_same_slot(self, at: datetime) -> Flight | None:
+        """The next job, begun in the slot that this thread has; None if that is to be left."""
+        if self._is_launching or self._running > self._capacity():
+            return None
+        return self._next(at)
+
+    def _in_free_slot(self, at: datetime) -> Flight | None:
+        """The next job, begun in a slot that was free; None where there are not both."""
+        while self._takes_slot(at):
+            flight = self._next(at)
+            if flight is not None:
+                return flight
+            self._leave_slot()  # and look again: more may have come before it was left
+        return None
 
     def _takes_slot(self, at: datetime) -> bool:
         """Take a slot, if one is free and a job waits for it."""
@@ -279,11 +298,15 @@ class Slots:
 
     def _land(self, flight: Flight, outcome: Outcome) -> None:
         at = self._clock()
+        following = self._in_same_slot(at)
+        if following is None:
+            self._leave_slot()
+        # Only now: who takes it in is to see what became of its slot.
         self._landed.append(Landing(flight, outcome, at))
-        flight.landed = True  # from then on: so it is never neither under way nor landed
+        flight.landed = True  # after it: so it is never neither under way nor landed
         if self._waiters:
             with self._changed:
                 self._changed.notify_all()
         # In a context of its own: the next handler sees no variable of this one.
-        Context().run(self._launch, at, has_slot=True)
+        Context().run(self._launch, at, following)
         self._was_landed()

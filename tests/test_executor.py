@@ -318,6 +318,51 @@ def test_handlers_that_are_done_at_once_are_called_one_after_the_other() -> None
     assert set(bench.status(*jobs)) == {"completed"}
 
 
+def test_what_was_let_go_while_it_waited_is_in_nobodys_way() -> None:
+    """Nor if the only slot is taken by a handler that was given up, and ends after the lease."""
+    bench = Bench(concurrency=1, prefetch=1)
+    with freeze_time(NOON) as time:
+        [hung] = bench.add(timeout=5 * SECOND)
+        bench.executor.tick(clock.now())
+        [waiting] = bench.add()
+        bench.executor.tick(clock.now())
+        jobs = Jobs(bench.storage, emit=bench.events.emit, wake=lambda: None, now=clock.now)
+        jobs.cancel(waiting.id)
+        bench.executor.ask_leases()
+        time.tick(6 * SECOND)
+        bench.executor.tick(clock.now())
+        time.tick(2 * TTL)
+        bench.end(hung)
+        [late] = bench.add()
+        bench.executor.tick(clock.now())
+    assert bench.status(hung, waiting, late) == ["failed", "cancelled", "processing"]
+
+
+def test_who_sees_that_a_handler_ended_sees_its_slot_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a tick would not ask for more, and nobody would wake the next."""
+    bench = Bench(concurrency=1)
+    bench.executor.settles_apart = True
+    [job] = bench.add()
+    bench.tick()
+    landed, seen = threading.Event(), threading.Event()
+
+    def stand_still(*given: Any) -> None:
+        landed.set()
+        assert seen.wait(10)
+
+    monkeypatch.setattr(bench.executor._slots, "_launch", stand_still)
+    ending = threading.Thread(target=bench.end, args=[job])
+    ending.start()
+    assert landed.wait(10)
+    monkeypatch.undo()
+    bench.executor.settle(NOON)
+    assert bench.tick() == INTERVAL
+    assert bench.executor.running == 0
+    seen.set()
+    ending.join(10)
+    assert bench.status(job) == ["completed"]
+
+
 def test_no_job_that_waits_is_begun_after_its_lease_ran_out() -> None:
     """It may be another's by now."""
     bench = Bench(concurrency=1, prefetch=1)

@@ -677,6 +677,23 @@ def test_a_subclass_that_refuses_a_job_fails_it() -> None:
     queue.stop()
 
 
+def test_a_process_job_in_the_place_of_ours_is_called(
+    queue: JobQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As tools that trace everything put one into the class."""
+    ours, seen = JobQueue.process_job, []
+
+    def traced(self: JobQueue, job: Job) -> Future[Outcome]:
+        seen.append(job.name)
+        return ours(self, job)
+
+    monkeypatch.setattr(JobQueue, "process_job", traced)
+    added = queue.add("work", {"n": 2})
+    queue.executor.run_until_idle(clock.now())
+    assert seen == ["work"]
+    assert queue.jobs.get(added.id).result == 4
+
+
 def test_a_removed_listener_hears_nothing(queue: JobQueue) -> None:
     """Nor is removing it twice an error."""
     told: list[Event] = []

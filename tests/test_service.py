@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -20,6 +21,8 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import make_url
+
+from scheduler.service import settle_in
 
 EVERY_SECOND = """
 from scheduler import every, job
@@ -298,3 +301,20 @@ def test_a_signal_ends_a_process_whose_store_has_gone_silent(
             said = process.popen.communicate(timeout=25)[1]
     assert process.popen.returncode == 2
     assert "error: the store has said nothing" in said
+
+
+@pytest.mark.parametrize(("before", "meanwhile"), [(700, 10_000), (0, 0), (50_000, 50_000)])
+def test_the_garbage_collector_is_as_before_once_a_service_has_ended(
+    before: int, meanwhile: int
+) -> None:
+    """And meanwhile, where somebody switched it off, or lets it look less often."""
+    found = gc.get_threshold()
+    gc.set_threshold(before, *found[1:])
+    try:
+        undo = settle_in()
+        assert gc.get_threshold() == (meanwhile, *found[1:])
+        undo()
+        assert gc.get_threshold() == (before, *found[1:])
+        assert gc.get_freeze_count() == 0
+    finally:
+        gc.set_threshold(*found)

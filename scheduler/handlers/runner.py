@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -115,15 +116,23 @@ class HandlerRunner:
             done(outcome)
 
         self._running[call] = None
+        try:
+            self._make(call, ended)
+        except BaseException:
+            self._running.pop(call, None)
+            raise
+
+    def _make(self, call: Call, ended: Done) -> None:
+        """Make a call on what its handler runs on."""
         match call.definition.runner:
             case RunnerKind.THREAD:
                 self._threads.submit(partial(perform, call), ended)
             case RunnerKind.ASYNCIO:
                 asyncio.run_coroutine_threadsafe(_made(call, ended), self._loop)
             case RunnerKind.PROCESS:
-                self._threads.submit(partial(self._processes.perform, call), ended)
+                self._threads.submit(partial(_elsewhere, self._processes.perform, call), ended)
             case RunnerKind.DASK:
-                self._threads.submit(partial(self._cluster.perform, call), ended)
+                self._threads.submit(partial(_elsewhere, self._cluster.perform, call), ended)
 
     def cancel(self, job_id: str) -> None:
         """Tell a running handler to end: its context says so, and a coroutine is cancelled."""
@@ -150,6 +159,11 @@ class HandlerRunner:
         loop: asyncio.AbstractEventLoop | None = self.__dict__.pop("_loop", None)
         if loop is not None:
             loop.call_soon_threadsafe(loop.stop)
+
+
+def _elsewhere(perform: Callable[[Call], Outcome], call: Call) -> Outcome:
+    """The outcome of a call that is made elsewhere, unless it has been cancelled before."""
+    return Failed("cancelled") if call.context.cancelled else perform(call)
 
 
 async def _made(call: Call, ended: Done) -> None:

@@ -7,7 +7,6 @@ of the ratios of the runs. Nothing here fails for being slow.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -185,10 +184,8 @@ class Bench:
 @contextmanager
 def as_a_service() -> Iterator[None]:
     """In it, what is loaded is put out of the way of the garbage collector, as a service does."""
-    before = gc.get_threshold()
-    settle_in()
+    undo = settle_in()
     try:
         yield
     finally:
-        gc.unfreeze()
-        gc.set_threshold(*before)
+        undo()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from datetime import timedelta
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -203,6 +204,21 @@ def test_a_cancelled_handler_is_killed_with_what_it_started(
     assert result(started(runner, a_job(name="add", data={"a": 1}))) == 2
     assert failure(future).error.startswith("cancelled: the process of the handler ")
     assert all(ended(pid) for pid in pids)
+
+
+def test_a_handler_that_is_cancelled_before_it_begins_is_not_called(
+    runner: HandlerRunner, pipe: Path
+) -> None:
+    """As where its lease was lost while it was being started. Nobody writes to the pipe."""
+    told: SimpleQueue[Outcome] = SimpleQueue()
+
+    def then(_: Outcome) -> None:  # what follows is made on this thread, once this has returned
+        runner.call(a_job(id="next", name="loop", data={"path": str(pipe)}), told.put)
+        runner.cancel("next")
+
+    runner.call(a_job(name="add", data={"a": 1}), lambda outcome: None)
+    runner.call(a_job(name="pid"), then)
+    assert told.get(timeout=WAIT) == Failed("cancelled")
 
 
 def test_a_handler_that_takes_too_long_is_killed(runner: HandlerRunner, pipe: Path) -> None:
