@@ -200,6 +200,7 @@ def test_a_copy_of_a_record_is_no_line(books: logging.Logger) -> None:
 
 SERVICE = """
 import logging, sys
+from queue import SimpleQueue
 from scheduler import logs
 from scheduler.context import JobContext
 from scheduler.handlers import HandlerRunner
@@ -211,7 +212,9 @@ def work(ctx: JobContext):
     logging.getLogger("books").warning("grave")
     ctx.log.info("ours")
 runner = HandlerRunner(Registry([define(work, name="work")]))
-print(*(line.partition("Z ")[2] for line in runner.start(a_job()).result(30).log), sep="\\n")
+told = SimpleQueue()
+runner.call(a_job(), told.put)
+print(*(line.partition("Z ")[2] for line in told.get(timeout=30).log), sep="\\n")
 """
 
 
@@ -262,6 +265,7 @@ def test_tasks_and_threads_in_its_context_count(books: logging.Logger) -> None:
 
 PROGRAM = """
 import logging, sys
+from queue import SimpleQueue
 {configure}
 {prepare}
 log = logging.getLogger("books")
@@ -285,8 +289,9 @@ runner = HandlerRunner(registry)
 """,
     "call": """
 registry.add(define(work, name="work"))
-outcome = runner.start(a_job()).result(timeout=30)
-print(len(outcome.log))
+told = SimpleQueue()
+runner.call(a_job(), told.put)
+print(len(told.get(timeout=30).log))
 """,
 }
 
