@@ -18,9 +18,11 @@ from sqlalchemy import (
     Connection,
     Insert,
     Integer,
+    Select,
     String,
     literal_column,
     select,
+    true,
     update,
 )
 
@@ -128,12 +130,7 @@ class Expanding:
     def busy(self, connection: Connection, schedule_ids: Collection[str]) -> list[str]:
         """Those of these schedules that have unfinished jobs."""
         if self._busy is None:
-            jobs = self._jobs
-            query = select(jobs.c.schedule_id).distinct()
-            among = jobs.c.schedule_id.in_(self._database.texts_in("ids"))
-            self._busy = Prepared(
-                query.where(jobs.c.status.in_(UNFINISHED), among), connection.dialect
-            )
+            self._busy = Prepared(self._asking_busy(), connection.dialect)
         ids = to_json([storable(each) for each in schedule_ids])
         return [row[0] for row in Within(connection).run(self._busy, {"ids": ids})]
 
@@ -174,6 +171,24 @@ class Expanding:
         return won, [job for job, schedule in rest if not _is_copied(job, schedule)]
 
     # --- statements ------------------------------------------------------------------------
+
+    def _asking_busy(self) -> Select[Any]:
+        """Which of the schedules in the parameter `ids` have unfinished jobs."""
+        jobs = self._jobs
+        unfinished = jobs.c.status.in_(UNFINISHED)
+        ids = self._database.texts_in("ids")
+        if not self._database.has_lateral:
+            return (
+                select(jobs.c.schedule_id).distinct().where(unfinished, jobs.c.schedule_id.in_(ids))
+            )
+        # Each is looked up, whatever the planner believes of how many jobs there are: it would
+        # rather walk through all that are unfinished, in a storm ever more.
+        given = ids.subquery("given")
+        [schedule_id] = given.c
+        one: ColumnElement[int] = literal_column("1")
+        first = select(one).where(unfinished, jobs.c.schedule_id == schedule_id)
+        found = first.limit(one).lateral("first")
+        return select(schedule_id).select_from(given.join(found, true()))
 
     def _moving(self, *, wait: bool) -> ClauseElement:
         """Moves schedules on, and makes their jobs where it can; the ids of those that moved."""
